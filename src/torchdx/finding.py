@@ -1,0 +1,119 @@
+"""What every command ends in: findings at sites, gathered in a diagnosis.
+
+Nothing here knows where a finding came from or how it will be shown. Every noun is frozen, prints itself, and can be
+written by hand in a test.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+Severity = Literal["error", "warning", "note"]
+SEVERITIES: tuple[Severity, ...] = ("error", "warning", "note")
+Seen = Literal["source", "run"]
+
+
+@dataclass(frozen=True, order=True)
+class Site:
+    """A place in a file; lines and columns count from 1, columns in characters."""
+
+    path: str
+    line: int
+    column: int = 1
+    end_line: int | None = None
+    end_column: int | None = None
+
+    def __str__(self) -> str:
+        return f"{self.path}:{self.line}:{self.column}"
+
+
+@dataclass(frozen=True)
+class Edit:
+    """Replace the bytes from `start` to `end` (offsets into the file on disk) of one file by `text`."""
+
+    path: str
+    start: int
+    end: int
+    text: bytes
+
+
+@dataclass(frozen=True)
+class Fix:
+    """One cure in words and, where it can be written, as edits and the unified diff they amount to."""
+
+    title: str
+    edits: tuple[Edit, ...] = ()
+    patch: str = ""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One fault, at one place, on measured evidence.
+
+    A rule fills in what it saw; `code`, `rule`, `family` and `seen_in` are stamped on by the examination, which also
+    hangs findings that this one explains under `consequences`. `evidence` maps the name of a measure to a number, a
+    word, or a list of numbers (a curve to be plotted). `confidence` is the probability that the finding is true.
+    """
+
+    message: str
+    site: Site | None = None
+    layer: str | None = None
+    evidence: Mapping[str, Any] = field(default_factory=dict)
+    cure: str = ""
+    confidence: float = 0.9
+    severity: Severity | None = None
+    code: str = ""
+    rule: str = ""
+    family: str = ""
+    seen_in: tuple[Seen, ...] = ()
+    fixes: tuple[Fix, ...] = ()
+    consequences: tuple[Finding, ...] = ()
+
+    def __str__(self) -> str:
+        where = f"{self.site}: " if self.site else ""
+        return f"{where}{self.code} {self.rule}: {self.message}"
+
+    def family_tree(self) -> Iterator[Finding]:
+        """This finding and everything that it explains, however deep."""
+        yield self
+        for consequence in self.consequences:
+            yield from consequence.family_tree()
+
+
+@dataclass(frozen=True)
+class NotEnough:
+    """A rule's own admission that what was seen does not suffice to judge; `needs` says what would."""
+
+    needs: str
+    rule: str = ""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The answer to the first question: is it the model, the optimisation, the data, or is all well?"""
+
+    name: str
+    why: str
+    evidence: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """Everything that an examination has to say, ranked, most telling first."""
+
+    verdict: Verdict
+    findings: tuple[Finding, ...] = ()
+    not_enough: tuple[NotEnough, ...] = ()
+    run: Mapping[str, Any] = field(default_factory=dict)
+
+    def all_findings(self) -> Iterator[Finding]:
+        """Every finding, causes and the consequences under them."""
+        for finding in self.findings:
+            yield from finding.family_tree()
+
+    def worst(self) -> Severity | None:
+        """The gravest severity among the findings, or None where there is no finding."""
+        present = {finding.severity for finding in self.all_findings()}
+        return next((severity for severity in SEVERITIES if severity in present), None)

@@ -1,0 +1,225 @@
+"""A record: what was seen of a run, and the questions that rules ask of it.
+
+Facts lie on disk as they were written (`facts`); `Record` gathers them into layers, parameters, optimizers, loaders,
+losses and phases, and its questions read like English.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from torchdx.record.anatomy import Layer, Loader, LossUse, Optimizer, Parameter, Phase, site_of
+from torchdx.record.facts import PATTERN, RUN, Fact, UnreadableRecord, read_facts, read_run
+from torchdx.record.process import Process
+from torchdx.record.series import Series
+
+__all__ = [
+    "Fact",
+    "Layer",
+    "Loader",
+    "LossUse",
+    "Optimizer",
+    "Parameter",
+    "Phase",
+    "Process",
+    "Record",
+    "Series",
+    "UnreadableRecord",
+    "site_of",
+]
+
+ACTIVATIONS = frozenset({"Sigmoid", "Tanh", "Relu", "ReLU", "Hardtanh", "Hardsigmoid", "Softsign"})
+CLASSIFIERS = frozenset({"cross_entropy", "nll_loss"})
+
+
+@dataclass
+class Record:
+    """A watched run. Questions about training are answered for the process that took the most steps."""
+
+    folder: Path | None = None
+    run: Fact = field(default_factory=dict)
+    processes: Sequence[Process] = ()
+
+    @classmethod
+    def read(cls, folder: Path) -> Record:
+        """Read a record's folder.
+
+        Raises UnreadableRecord if it is no record, cannot be read, or is of a newer version.
+        """
+        if not folder.is_dir():
+            raise UnreadableRecord(f"{folder} is not a folder; a record is the folder that `torchdx run` names.")
+        files = sorted(folder.glob(PATTERN))
+        if not files and not (folder / RUN).exists():
+            raise UnreadableRecord(f"{folder} holds no record.")
+        return cls(folder, read_run(folder), [Process.of(read_facts(file)) for file in files])
+
+    @classmethod
+    def of(cls, facts: Iterable[Fact]) -> Record:
+        """The record of one process, from facts at hand."""
+        return cls(processes=[Process.of(facts)])
+
+    # --- the run as a whole
+
+    @cached_property
+    def process(self) -> Process:
+        """The process that trained: the one with the most optimizer steps."""
+        return max(self.processes, key=lambda process: process.steps, default=Process())
+
+    @property
+    def saw_torch(self) -> bool:
+        """Did any watched process import torch?"""
+        return bool(self.processes)
+
+    @property
+    def steps(self) -> int:
+        """How many optimizer steps were taken."""
+        return self.process.steps
+
+    @property
+    def looks(self) -> int:
+        """How many of them were looked at closely."""
+        return len({fact["step"] for fact in self.process.all("gradients")})
+
+    @property
+    def overhead(self) -> float:
+        """The time spent watching over the time spent otherwise, by the watcher's own books."""
+        seen = [*self.process.all("step"), *self.process.all("end")]
+        spent = max((fact.get("spent", 0.0) for fact in seen), default=0.0)
+        passed = max((fact.get("t", 0.0) for fact in seen), default=0.0)
+        return spent / (passed - spent) if passed > spent else 0.0
+
+    @property
+    def ended(self) -> Fact:
+        """How the training process ended, as far as it could still say so."""
+        return self.process.last("end")
+
+    @property
+    def nonfinite(self) -> list[Fact]:
+        """Where NaN or infinity was met, first things first."""
+        return self.process.all("nonfinite")
+
+    # --- what the program is made of
+
+    @property
+    def layers(self) -> list[Layer]:
+        """Every layer that computes something itself, in order of use."""
+        return [layer for layer in self.process.layers.values() if layer.leaf]
+
+    def inner_layers(self, *classes: str) -> list[Layer]:
+        """The layers of these classes (any case, module or functional) that are not their model's last."""
+        wanted = {name.lower() for name in classes}
+        last = {layer.model: layer.id for layer in self.layers if layer.looks}
+        return [layer for layer in self.layers if layer.cls.lower() in wanted and last.get(layer.model) != layer.id]
+
+    @property
+    def parameters(self) -> list[Parameter]:
+        """Every parameter of every model."""
+        return list(self.process.parameters.values())
+
+    @property
+    def weights(self) -> list[Parameter]:
+        """The trainable matrices and kernels that a gradient was measured for."""
+        return [p for p in self.parameters if p.trainable and p.is_weight and p.gradient]
+
+    @property
+    def optimizers(self) -> Sequence[Optimizer]:
+        """Every optimizer that took a step."""
+        return self.process.optimizers
+
+    def unoptimised_parameters(self) -> list[Parameter]:
+        """The trainable parameters of used models that no optimizer holds; empty if no optimizer was seen."""
+        if not self.optimizers:
+            return []
+        held = frozenset().union(*(optimizer.parameter_ids for optimizer in self.optimizers))
+        return [p for p in self.parameters if p.trainable and p.id not in held]
+
+    @property
+    def loaders(self) -> Sequence[Loader]:
+        """Every DataLoader that gave a batch."""
+        return self.process.loaders
+
+    # --- how training went
+
+    @property
+    def objective(self) -> Series:
+        """The value that `backward` was called on, over optimizer steps."""
+        return self.process.objective
+
+    @property
+    def learning_rate(self) -> Series:
+        """The learning rate of the first parameter group, over optimizer steps."""
+        return self.process.learning_rate
+
+    def phases(self, what: str) -> list[Phase]:
+        """The phases of this kind: "train" or "eval"."""
+        return [phase for phase in self.process.phases if phase.what == what]
+
+    @property
+    def losses(self) -> Sequence[LossUse]:
+        """Every loss function called, by place."""
+        return self.process.losses
+
+    def losses_called(self, *functions: str) -> list[LossUse]:
+        """The uses of these functions, such as "cross_entropy"."""
+        return [use for use in self.losses if use.function in functions]
+
+    def training_loss(self) -> Series:
+        """The mean loss of each training phase, over the step it ended at."""
+        return Series.of((phase.last_step, phase.loss) for phase in self.phases("train"))
+
+    def validation_loss(self) -> Series:
+        """The mean loss of each evaluation phase, over the step it was made at."""
+        return Series.of((phase.last_step, phase.loss) for phase in self.phases("eval"))
+
+    # --- classification, on its scale
+
+    @cached_property
+    def classification(self) -> LossUse | None:
+        """The loss use that trains a classifier on class indices, if there is one."""
+        for use in self.losses_called(*CLASSIFIERS):
+            if any(look["target"].get("counts") for look in use.calls()):
+                return use
+        return None
+
+    @property
+    def classes(self) -> int | None:
+        """How many classes the classifier tells apart."""
+        return self._class_count(self.classification) if self.classification else None
+
+    @staticmethod
+    def _class_count(use: LossUse) -> int | None:
+        shapes: Iterator[Sequence[int]] = (look["input"]["shape"] for look in use.looks)
+        return next((shape[1] if len(shape) > 1 else shape[0] for shape in shapes), None)
+
+    @cached_property
+    def label_counts(self) -> Counter[int]:
+        """How often each label was seen in training, at the looks."""
+        counts: Counter[int] = Counter()
+        if self.classification:
+            for look in self.classification.calls():
+                counts.update({int(label): n for label, n in look["target"].get("counts", {}).items()})
+        return counts
+
+    @property
+    def uniform_loss(self) -> float | None:
+        """log C in nats: the cross entropy of guessing uniformly."""
+        return math.log(self.classes) if self.classes else None
+
+    @property
+    def label_entropy(self) -> float | None:
+        """H(Y) in nats: the cross entropy of knowing nothing but the class frequencies."""
+        total = sum(self.label_counts.values())
+        if not total:
+            return None
+        return -sum(n / total * math.log(n / total) for n in self.label_counts.values() if n)
+
+    def inputs(self) -> Iterator[dict[str, Any]]:
+        """What models were given at the looks: statistics of the first floating-point tensor."""
+        for fact in self.process.all("input"):
+            yield dict(fact)

@@ -1,0 +1,68 @@
+"""The bound on what watching may cost: a token bucket that grows by a share of the patient's own time."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+LOAN = 0.06
+"""Seconds that may be spent at once, before they are earned: learners' scripts last seconds, and the first steps
+tell most. The loan is paid back before any other look is taken."""
+
+FIRST = 4
+"""Steps at the start that are looked at in any case."""
+
+BURST = 1.0
+"""Seconds of credit that may pile up while nothing is looked at."""
+
+clock = time.perf_counter
+
+
+class Governor:
+    """Decides whether a look can be paid, and keeps the books."""
+
+    def __init__(self, share: float, earned: float = 0.0) -> None:
+        self.share = share
+        self.began = clock()
+        self.spent = 0.0
+        self._credit = LOAN + share * earned
+        self._paid_at = self.began
+        self._cost = 0.0
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds since watching began."""
+        return clock() - self.began
+
+    def charge(self, seconds: float) -> None:
+        """Book what was just spent on watching."""
+        self.spent += seconds
+        self._credit -= seconds
+
+    @contextmanager
+    def look(self) -> Iterator[None]:
+        """Book the time that the block takes."""
+        start = clock()
+        try:
+            yield
+        finally:
+            self.charge(clock() - start)
+
+    def learn(self, cost: float) -> None:
+        """What a whole look just cost, to judge the next by: dear looks are believed at once, cheap ones slowly."""
+        self._cost = max(cost, 0.8 * self._cost + 0.2 * cost)
+
+    def affords_look(self, step: int) -> bool:
+        """May this step be looked at?"""
+        return step <= FIRST or self._balance() >= self._cost
+
+    def affords_glance(self) -> bool:
+        """May something small be measured at once?"""
+        return self._balance() > 0
+
+    def _balance(self) -> float:
+        now = clock()
+        self._credit = min(self._credit + self.share * (now - self._paid_at), BURST)
+        self._paid_at = now
+        return self._credit

@@ -1,0 +1,82 @@
+"""Gradients as the optimizer gets them, and the steps it takes with them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+from torchdx.watch.models import Models
+from torchdx.watch.session import Session
+from torchdx.watch.tensors import is_plain, sample
+
+SAMPLE = 1024
+"""Elements of a parameter whose change is measured: the RMS of an update is then known to about 3 %."""
+
+MOST = 64
+"""Parameters measured at one look; of larger models another part at each look."""
+
+
+class Gradients:
+    """RMS of gradient, value and update of the parameters an optimizer steps."""
+
+    def __init__(self, session: Session, models: Models) -> None:
+        self.session = session
+        self.models = models
+        self._looks = 0
+        self._step = 0
+        self._optimizer = 0
+        self._chosen: list[Tensor] = []
+        self._values: Tensor | None = None
+        self._norms: Tensor | None = None
+        self._missing: list[int] = []
+
+    def before(self, optimizer: Optimizer, index: int) -> None:
+        """Measure gradients, and take a sample of the values, just before the step."""
+        held = [p for group in optimizer.param_groups for p in group["params"] if p.requires_grad]
+        self._missing = [self.models.parameter_number(p) for p in held if p.grad is None]
+        usable = [p for p in held if p.grad is not None and is_plain(p) and is_plain(p.grad)]
+        usable = [p for p in usable if p.device == usable[0].device]
+        start = (self._looks * MOST) % max(1, len(usable)) if len(usable) > MOST else 0
+        self._chosen = (usable + usable)[start : start + min(MOST, len(usable))]
+        self._looks += 1
+        self._optimizer = index
+        if not self._chosen:
+            self._values = None
+            return
+        gradients = [p.grad for p in self._chosen if p.grad is not None]
+        norms = torch._foreach_norm(gradients)
+        self._norms = torch.stack([norm.detach().float() for norm in norms])
+        self._values = torch.stack([sample(p, SAMPLE) for p in self._chosen])
+
+    def after(self, optimizer: Optimizer) -> None:
+        """Take the same sample again, and write down what changed."""
+        if self._values is None or self._norms is None:
+            return
+        now = torch.stack([sample(p, SAMPLE) for p in self._chosen])
+        counts = torch.tensor([p.numel() for p in self._chosen], device=now.device)
+        gradient = self._norms / counts.sqrt()
+        value = self._values.square().mean(1).sqrt()
+        update = (now - self._values).square().mean(1).sqrt()
+        numbers = [self.models.parameter_number(p) for p in self._chosen]
+        step, index, missing = self.session.step + 1, self._optimizer, self._missing
+        total = self._norms.square().sum().sqrt()
+
+        def tell(table: Sequence[Sequence[Any]]) -> None:
+            *rows, last = table
+            self.session.write(
+                "gradients",
+                step=step,
+                optimizer=index,
+                norm=last[0],
+                missing=missing,
+                params={str(n): row for n, row in zip(numbers, rows, strict=True)},
+            )
+
+        table = torch.stack([gradient, value, update], dim=1)
+        self.session.mail.send(torch.cat([table, total.expand(1, 3)]), tell)
+        self._values = None
+        self._chosen = []

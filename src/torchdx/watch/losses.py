@@ -1,0 +1,150 @@
+"""Loss functions: which, where, on what kind of input, with what value."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from torchdx.watch.phases import Phases
+from torchdx.watch.places import Place, user_place
+from torchdx.watch.session import Session
+from torchdx.watch.tensors import describe, is_plain, likeness, number
+
+FUNCTIONS = (
+    "cross_entropy",
+    "nll_loss",
+    "binary_cross_entropy",
+    "binary_cross_entropy_with_logits",
+    "mse_loss",
+    "l1_loss",
+    "smooth_l1_loss",
+    "huber_loss",
+    "kl_div",
+    "gaussian_nll_loss",
+    "poisson_nll_loss",
+    "multi_margin_loss",
+    "soft_margin_loss",
+    "hinge_embedding_loss",
+    "cosine_embedding_loss",
+    "ctc_loss",
+)
+_LARGEST = 200_000
+_MOST_CLASSES = 1000
+_OPTIONS = {
+    "cross_entropy": {"ignore_index": 4, "reduction": 6, "label_smoothing": 7},
+    "nll_loss": {"ignore_index": 4, "reduction": 6},
+    "kl_div": {"reduction": 4, "log_target": 5},
+    "gaussian_nll_loss": {"full": 3, "eps": 4, "reduction": 5},
+}
+
+
+class Losses:
+    """Sees every call of a loss function of torch, whoever makes it."""
+
+    def __init__(self, session: Session, phases: Phases) -> None:
+        self.session = session
+        self.phases = phases
+        self._close: set[tuple[str, int, str]] = set()
+        for name in FUNCTIONS:
+            session.weave(getattr(functional, name), after=self._called(name))
+
+    def _called(self, name: str) -> Callable[..., None]:
+        def called(result: Any, *arguments: Any) -> None:
+            if isinstance(result, Tensor) and is_plain(result):
+                self._see(name, result, arguments, user_place(2))
+
+        return called
+
+    def _see(self, name: str, result: Tensor, arguments: tuple[Any, ...], place: Place | None) -> None:
+        given, target = arguments[0], arguments[1] if len(arguments) > 1 else None
+        value = self._value(result)
+        right = None
+        if self.session.looking or (result.grad_fn is None and self.session.governor.affords_glance()):
+            with self.session.governor.look():
+                right = self._accuracy(name, given, target)
+        samples = given.shape[0] if isinstance(given, Tensor) and given.dim() else 1
+        phase = self.phases.loss(name, place, result, value, right, samples)
+        if self.session.looking or phase == "eval":
+            key = (name, self.session.step, phase)
+            if key in self._close and phase == "eval":
+                return
+            with self.session.governor.look():
+                self._write(name, arguments, value, right, place, phase)
+            self._close = {key, *(k for k in self._close if k[1] == self.session.step)}
+
+    @staticmethod
+    def _value(result: Tensor) -> float | None:
+        if result.device.type != "cpu":
+            return None
+        return number(result) if result.numel() == 1 else number(result.detach().float().mean())
+
+    def _accuracy(self, name: str, given: Any, target: Any) -> float | None:
+        """The share of right answers, where input and target are a classifier's and small enough to look through."""
+        if not (isinstance(given, Tensor) and isinstance(target, Tensor)) or given.device.type != "cpu":
+            return None
+        if given.numel() > _LARGEST or given.numel() == 0:
+            return None
+        if name in ("cross_entropy", "nll_loss") and given.dim() == target.dim() + 1 and given.dim() > 1:
+            return number((given.detach().argmax(1) == target).float().mean())
+        if name.startswith("binary_cross_entropy") and given.shape == target.shape:
+            middle = 0.0 if name.endswith("logits") else 0.5
+            return number(((given.detach() > middle) == (target > 0.5)).float().mean())
+        return None
+
+    def _write(
+        self, name: str, arguments: tuple[Any, ...], value: float | None, right: float | None, place: Any, phase: str
+    ) -> None:
+        given, target = arguments[0], arguments[1] if len(arguments) > 1 else None
+        dim = -1 if name == "kl_div" else 1
+        told_input: dict[str, Any] = {}
+        told_target: dict[str, Any] = {}
+        if isinstance(given, Tensor):
+            told_input = describe(given)
+            if given.dim() > 1 or (dim == -1 and given.dim()):
+                told_input["like"] = likeness(given, dim if dim == 1 else given.dim() - 1)
+                told_input["predicted"] = _predicted(name, given)
+            told_input["made_by"] = given.grad_fn.name() if given.grad_fn is not None else None
+        if isinstance(target, Tensor):
+            told_target = describe(target)
+            told_target["counts"] = _counts(target)
+            if target.is_floating_point() and target.dim() > 1:
+                told_target["like"] = likeness(target, target.dim() - 1)
+        extra = {}
+        if name == "gaussian_nll_loss" and isinstance(arguments[2], Tensor):
+            extra["variance"] = describe(arguments[2])
+        self.session.write(
+            "loss",
+            step=self.session.step + (phase == "train"),
+            fn=name,
+            site=place,
+            phase=phase,
+            value=value,
+            accuracy=right,
+            input=told_input,
+            target=told_target,
+            options={o: arguments[k] for o, k in _OPTIONS.get(name, {}).items() if k < len(arguments)},
+            **extra,
+        )
+
+
+def _counts(target: Tensor) -> dict[str, int] | None:
+    """How often each class index occurs."""
+    if target.is_floating_point() or target.is_complex() or target.device.type != "cpu" or target.numel() == 0:
+        return None
+    labels = target.detach().flatten()
+    labels = labels[labels >= 0]
+    if labels.numel() == 0 or int(labels.max()) >= _MOST_CLASSES:
+        return None
+    counts = torch.bincount(labels.long()).tolist()
+    return {str(label): count for label, count in enumerate(counts) if count}
+
+
+def _predicted(name: str, given: Tensor) -> dict[str, int] | None:
+    """How often each class is the most probable one."""
+    if name not in ("cross_entropy", "nll_loss") or given.numel() > _LARGEST or given.dim() < 2:
+        return None
+    return _counts(given.detach().argmax(1)) if given.shape[1] < _MOST_CLASSES else None

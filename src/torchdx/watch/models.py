@@ -1,0 +1,189 @@
+"""Which modules and parameters there are, what they are called, and where they were made."""
+
+from __future__ import annotations
+
+import weakref
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from torchdx.watch.places import Place, user_place
+from torchdx.watch.session import Session
+from torchdx.watch.tensors import SAMPLE, is_plain, sample
+
+MODE_SENSITIVE = (nn.modules.dropout._DropoutNd, nn.modules.batchnorm._BatchNorm)
+_WRAPPERS = ("module.", "_orig_mod.")
+_SIMPLE = (bool, int, float, str, type(None))
+_FULL_PASS = 1 << 18
+
+
+class Models:
+    """Every module built, and a number for each module and parameter of the models in use."""
+
+    def __init__(self, session: Session) -> None:
+        self.session = session
+        self._mode_sensitive: list[weakref.ref[nn.Module]] = []
+        self._modes: dict[str, int] | None = None
+        self._built: dict[int, tuple[weakref.ref[nn.Module], Place | None]] = {}
+        self._modules: dict[int, tuple[weakref.ref[nn.Module], int]] = {}
+        self._parameters: dict[int, tuple[weakref.ref[Tensor], int]] = {}
+        self._names: dict[int, str] = {}
+        self._root_ids: set[int] = set()
+        self._count = 0
+        self._models = 0
+        session.weave(nn.Module.__init__, after=self._constructed)
+        session.weave(nn.Module.__setstate__, after=self._restored)
+        session.weave_bare(nn.Module.train, after=self._switched)
+
+    def _constructed(self, _: None, module: nn.Module, *__: Any) -> None:
+        self._built[id(module)] = (weakref.ref(module), user_place(2, skip_constructor_of=module))
+
+    def _restored(self, _: None, module: nn.Module, *__: Any) -> None:
+        self._built.setdefault(id(module), (weakref.ref(module), None))
+
+    # --- numbers
+
+    def number_of(self, module: nn.Module) -> int | None:
+        """The module's number; its whole model is registered when it is first met. None if it cannot be placed."""
+        known = self._modules.get(id(module))
+        if known is not None and known[0]() is module:
+            return known[1]
+        root = self._root_of(module)
+        if root is None:
+            return None
+        self._register(root)
+        return self._modules[id(module)][1]
+
+    def parameter_number(self, parameter: Tensor) -> int:
+        """The parameter's number; one that belongs to no known model gets a number of its own."""
+        known = self._parameters.get(id(parameter))
+        if known is not None and known[0]() is parameter:
+            return known[1]
+        self._write_parameter(parameter, None, None)
+        return self._parameters[id(parameter)][1]
+
+    def is_root(self, module: nn.Module) -> bool:
+        """Does no other module contain it?"""
+        return id(module) in self._root_ids
+
+    def _switched(self, *_: Any) -> None:
+        self._modes = None
+
+    def modes(self) -> dict[str, int]:
+        """How many mode-sensitive modules live, and how many are in training mode."""
+        if self._modes is None:
+            alive = [module for ref in self._mode_sensitive if (module := ref()) is not None]
+            self._modes = {"of": len(alive), "training": sum(module.training for module in alive)}
+        return self._modes
+
+    def adopt_optimised(self, parameters: set[int]) -> None:
+        """Register every model that holds one of these parameters (by id), though none of it was seen in use."""
+        for root in self._roots():
+            if id(root) not in self._modules and any(id(p) in parameters for p in root.parameters()):
+                self._register(root)
+
+    # --- registration
+
+    def _living(self) -> list[nn.Module]:
+        living = []
+        for key, (ref, _) in list(self._built.items()):
+            module = ref()
+            if module is None:
+                del self._built[key]
+            elif "_modules" in module.__dict__:
+                living.append(module)
+        return living
+
+    def _roots(self) -> list[nn.Module]:
+        living = self._living()
+        inside = {id(child) for module in living for child in module._modules.values() if child is not None}
+        return [module for module in living if id(module) not in inside]
+
+    def _root_of(self, module: nn.Module) -> nn.Module | None:
+        return next((root for root in self._roots() if any(inner is module for inner in root.modules())), None)
+
+    def _register(self, root: nn.Module) -> None:
+        model, self._models = self._models, self._models + 1
+        self._root_ids.add(id(root))
+        for name, module in root.named_modules():
+            known = self._modules.get(id(module))
+            if known is None or known[0]() is not module:
+                self._write_module(module, _bare(name), model, type(root).__name__)
+
+    def _write_module(self, module: nn.Module, name: str, model: int, root: str) -> None:
+        self._count += 1
+        self._modules[id(module)] = (weakref.ref(module), self._count)
+        if isinstance(module, MODE_SENSITIVE):
+            self._mode_sensitive.append(weakref.ref(module))
+            self._modes = None
+        parameters = {}
+        for own, parameter in module._parameters.items():
+            if parameter is not None:
+                parameters[own] = self._write_parameter(parameter, f"{name}.{own}" if name else own, model)
+        built = self._built.get(id(module))
+        self.session.write(
+            "module",
+            id=self._count,
+            model=model,
+            root=root,
+            name=name,
+            cls=type(module).__name__,
+            torch=type(module).__module__.startswith("torch.nn"),
+            site=built[1] if built and built[0]() is module else None,
+            leaf=not module._modules,
+            training=module.training,
+            config={k: v for k, v in vars(module).items() if isinstance(v, _SIMPLE) and not k.startswith("_")},
+            params=parameters,
+        )
+
+    def _write_parameter(self, parameter: Tensor, name: str | None, model: int | None) -> int:
+        known = self._parameters.get(id(parameter))
+        if known is not None and known[0]() is parameter:  # shared, or seen in an optimizer before
+            number = known[1]
+            if name is None or number in self._names:
+                return number
+        else:
+            number = len(self._parameters) + 1
+            while number in self._names:
+                number += 1
+            self._parameters[id(parameter)] = (weakref.ref(parameter), number)
+        if name is not None:
+            self._names[number] = name
+        self.session.write(
+            "param",
+            id=number,
+            name=name,
+            model=model,
+            shape=list(parameter.shape),
+            dtype=str(parameter.dtype).removeprefix("torch."),
+            device=parameter.device.type,
+            trainable=parameter.requires_grad,
+            initial=_first_look(parameter),
+        )
+        return number
+
+
+def _bare(name: str) -> str:
+    for wrapper in _WRAPPERS:
+        name = name.replace(wrapper, "")
+    return name
+
+
+def _first_look(parameter: Tensor) -> dict[str, float | bool]:
+    """Mean, standard deviation and range before training, and whether all rows are the same."""
+    if not is_plain(parameter) or parameter.device.type != "cpu":
+        return {}
+    values = parameter.detach()
+    seen = values.float() if values.numel() <= _FULL_PASS else sample(values, SAMPLE)
+    spread, mean = torch.std_mean(seen, correction=0)
+    low, high = torch.aminmax(seen)
+    told: dict[str, float | bool] = {
+        "mean": mean.item(),
+        "std": spread.item(),
+        "min": low.item(),
+        "max": high.item(),
+    }
+    if values.dim() >= 2 and values.shape[0] > 1:
+        told["rows_equal"] = bool(torch.equal(values[0], values[1]) and torch.equal(values[0], values[-1]))
+    return told

@@ -1,0 +1,174 @@
+"""Optimizers: what they hold, when they step, whether gradients were cleared, how they are scheduled and clipped."""
+
+from __future__ import annotations
+
+import weakref
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
+from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
+
+from torchdx.watch.governor import clock
+from torchdx.watch.gradients import Gradients
+from torchdx.watch.models import Models
+from torchdx.watch.places import Place, user_place
+from torchdx.watch.session import Session
+from torchdx.watch.tensors import is_free, number
+
+_PLAIN = (bool, int, float, str, type(None))
+_SENTINELS = 4
+
+
+class Optimizers:
+    """Follows every optimizer from its making through each of its steps."""
+
+    def __init__(self, session: Session, models: Models, gradients: Gradients) -> None:
+        self.session = session
+        self.models = models
+        self.gradients = gradients
+        self._made: dict[int, tuple[weakref.ref[Optimizer], Place | None]] = {}
+        self._known: dict[int, tuple[weakref.ref[Optimizer], int]] = {}
+        self._count = 0
+        self._began = clock()
+        self._backwards = 0
+        self._cleared: bool | None = None
+        self._objective: float | None = None
+        self._clip: tuple[float, float] | None = None
+        self._stale: list[tuple[weakref.ref[Tensor], int, int]] = []
+        self.wait = 0.0
+        session.weave(Optimizer.__init__, after=self._constructed)
+        session.weave(torch.autograd.backward, before=self._backward)
+        session.weave(torch.nn.utils.clip_grad_norm_, after=self._clipped)
+        for scheduler in (LRScheduler, ReduceLROnPlateau):
+            session.weave(scheduler.__init__, after=self._scheduled)
+        register_optimizer_step_pre_hook(session.guarded(self._before))
+        self._after_guarded = session.guarded(self._after)
+        register_optimizer_step_post_hook(self._post)
+
+    @property
+    def count(self) -> int:
+        """How many optimizers have taken a step."""
+        return self._count
+
+    # --- making
+
+    def _constructed(self, _: None, optimizer: Optimizer, *__: Any) -> None:
+        self._made[id(optimizer)] = (weakref.ref(optimizer), user_place(2, skip_constructor_of=optimizer))
+
+    def _scheduled(self, _: None, scheduler: Any, *__: Any) -> None:
+        options = {k: v for k, v in vars(scheduler).items() if isinstance(v, _PLAIN) and not k.startswith("_")}
+        place = user_place(2, skip_constructor_of=scheduler)
+        self.session.write("scheduler", cls=type(scheduler).__name__, site=place, options=options)
+
+    def _number(self, optimizer: Optimizer) -> int:
+        known = self._known.get(id(optimizer))
+        if known is not None and known[0]() is optimizer:
+            return known[1]
+        number, self._count = self._count, self._count + 1
+        self._known[id(optimizer)] = (weakref.ref(optimizer), number)
+        held = [p for group in optimizer.param_groups for p in group["params"]]
+        self.models.adopt_optimised({id(p) for p in held})
+        made = self._made.get(id(optimizer))
+        groups = [
+            {
+                **{k: v for k, v in group.items() if isinstance(v, _PLAIN)},
+                "params": [self.models.parameter_number(p) for p in group["params"]],
+            }
+            for group in optimizer.param_groups
+        ]
+        place = made[1] if made and made[0]() is optimizer else None
+        self.session.write(
+            "optimizer", id=number, cls=type(optimizer).__name__, site=place, step=self.session.step, groups=groups
+        )
+        return number
+
+    # --- backward
+
+    def _backward(self, tensors: Any, *_: Any) -> None:
+        root = tensors if isinstance(tensors, Tensor) else next(iter(tensors), None)
+        if self._backwards == 0:
+            self._cleared = self._were_cleared()
+        self._backwards += 1
+        if isinstance(root, Tensor) and root.numel() == 1 and root.device.type == "cpu":
+            self._objective = number(root)
+        if not self._count and not self._made:  # no optimizer: a hand-written update, so each backward is a step
+            self._count_step(0, None)
+
+    def _were_cleared(self) -> bool | None:
+        """Have the gradients of the step before been cleared? None if that cannot be told.
+
+        A gradient that is the same tensor at the same version as right after the step was left as it was.
+        """
+        judged = False
+        for ref, identity, version in self._stale:
+            parameter = ref()
+            if parameter is None:
+                continue
+            judged = True
+            gradient = parameter.grad
+            if gradient is None or id(gradient) != identity or gradient._version != version:
+                return True
+        return False if judged else None
+
+    def _clipped(self, total: Any, parameters: Any, max_norm: Any, *_: Any) -> None:
+        if isinstance(total, Tensor) and total.device.type == "cpu" and total.numel() == 1:
+            self._clip = (number(total), float(max_norm))
+
+    # --- steps
+
+    def _before(self, optimizer: Optimizer, *_: Any) -> None:
+        index = self._number(optimizer)
+        if self.session.looking:
+            with self.session.governor.look():
+                self.gradients.before(optimizer, index)
+
+    def _post(self, optimizer: Optimizer, *_: Any) -> None:
+        self._after_guarded(optimizer)
+        session = self.session
+        if session.active and session.max_steps and session.step >= session.max_steps and is_free():
+            session.stopped = True
+            raise SystemExit(0)
+
+    def _after(self, optimizer: Optimizer) -> None:
+        if self.session.looking:
+            with self.session.governor.look():
+                self.gradients.after(optimizer)
+        held = (p for group in optimizer.param_groups for p in group["params"])
+        self._count_step(self._number(optimizer), next(iter(optimizer.param_groups), {}).get("lr"))
+        self._stale = []
+        for parameter in held:
+            if parameter.grad is not None:
+                self._stale.append((weakref.ref(parameter), id(parameter.grad), parameter.grad._version))
+                if len(self._stale) == _SENTINELS:
+                    break
+
+    def _count_step(self, index: int, rate: Any) -> None:
+        session = self.session
+        session.step += 1
+        if session.keeps_step:
+            self._write_step(index, rate)
+        self._backwards, self._cleared, self._clip, self.wait = 0, None, None, 0.0
+        self._began = clock()
+        session.finish_step()
+        session.begin_step(self._count)
+
+    def _write_step(self, index: int, rate: Any) -> None:
+        governor = self.session.governor
+        self.session.write(
+            "step",
+            n=self.session.step,
+            optimizer=index,
+            t=round(governor.elapsed, 6),
+            spent=round(governor.spent, 6),
+            took=round(clock() - self._began, 7),
+            wait=round(self.wait, 7),
+            objective=self._objective,
+            lr=float(rate) if isinstance(rate, int | float) else None,
+            backwards=self._backwards,
+            cleared=self._cleared,
+            clip=self._clip,
+            looked=self.session.looking,
+        )

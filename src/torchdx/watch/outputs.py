@@ -1,0 +1,204 @@
+"""What layers give out and what gradient comes back to them, at looked-at steps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from torchdx.watch.governor import clock
+from torchdx.watch.models import Models
+from torchdx.watch.recurrence import forget_gates
+from torchdx.watch.session import Session
+from torchdx.watch.tensors import SAMPLE, describe, is_plain, sample
+
+FLAT = 0.01
+"""A squashing unit is on its flat end where its derivative is below this: sigmoid beyond 4.6, tanh beyond 3.0."""
+
+FUNCTIONAL = {"SigmoidBackward0": "sigmoid", "TanhBackward0": "tanh", "ReluBackward0": "relu"}
+_MODULE_ACTIVATIONS = (nn.Sigmoid, nn.Tanh, nn.ReLU, nn.Softmax, nn.LogSoftmax)
+_UNITS = (nn.ReLU, nn.LeakyReLU, nn.ELU, nn.ReLU6)
+_MOST_LAYERS = 96
+_LARGEST_PASS = 1 << 22
+
+
+class Outputs:
+    """The forward hook, in place only while a step is looked at, and the samples it takes."""
+
+    def __init__(self, session: Session, models: Models) -> None:
+        self.session = session
+        self.models = models
+        self._hook: Any = None
+        self._saw = session.guarded(self._forward)
+        self._rows: dict[str, Tensor] = {}
+        self._back: dict[str, Tensor] = {}
+        self._alive: dict[str, Tensor] = {}
+        self._dead: dict[str, float] = {}
+        self._last: tuple[str, bool] | None = None
+        self._told_input: set[int] = set()
+        session.at_look.append(self._opens)
+        session.at_look_end.append(self._closes)
+        session.at_end.append(self._unhook)
+        session.weave(torch.compile, before=self._compiles)
+        session.weave(nn.Module.compile, before=self._compiles)
+
+    def _compiles(self, *_: Any) -> None:
+        """Hooks that come and go would make a compiled model compile again: never hook from here on."""
+        self.session.compiled = True
+        self._unhook()
+
+    # --- the three moments
+
+    def _opens(self) -> None:
+        """Put the hook in."""
+        self._rows.clear()
+        self._back.clear()
+        self._told_input.clear()
+        self._last = None
+        if self._hook is None and not self.session.compiled:
+            self._hook = nn.modules.module.register_module_forward_hook(self._called)
+
+    def _closes(self) -> None:
+        """Take the hook out and write down what was seen."""
+        self._unhook()
+        if not self._rows:
+            return
+        forward, step = list(self._rows), self.session.step
+        flags = list(self._back)
+        stack = torch.stack([*self._rows.values(), *self._back.values()])
+        dead = dict(self._dead)
+        self.session.mail.send(_measure(stack), lambda table: self._tell(step, forward, flags, table, dead))
+        self._rows.clear()
+        self._back.clear()
+
+    def _unhook(self) -> None:
+        if self._hook is not None:
+            self._hook.remove()
+            self._hook = None
+
+    def _tell(
+        self, step: int, rows: list[str], back: list[str], table: list[list[float]], dead: dict[str, float]
+    ) -> None:
+        layers: dict[str, dict[str, float]] = {}
+        for key, values in zip(rows, table, strict=False):
+            layers[key] = dict(zip(_MEASURES, values, strict=True))
+            if key in dead:
+                layers[key]["dead"] = dead[key]
+        for key, values in zip(back, table[len(rows) :], strict=True):
+            layers[key]["gradient"] = values[_MEASURES.index("rms")]
+        self.session.write("outputs", step=step, layers=layers)
+
+    # --- one module was called
+
+    def _called(self, module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
+        start = clock()
+        self._saw(module, inputs, output)
+        self.session.governor.charge(clock() - start)
+
+    def _forward(self, module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
+        if not torch.is_grad_enabled():  # evaluation began under our hook: let it run free
+            self._unhook()
+            return
+        number = self.models.number_of(module)
+        if number is None:
+            return
+        given = next((thing for thing in inputs if isinstance(thing, Tensor)), None)
+        if module._modules:
+            self._tell_input(number, module, given, output)
+            return
+        key = str(number)
+        tensor = output[0] if isinstance(output, tuple) and output else output
+        if key in self._rows or not is_plain(tensor) or len(self._rows) >= _MOST_LAYERS:
+            return
+        self._tell_input(number, module, given, output)
+        if given is not None and is_plain(given):
+            self._follow(given)
+        self._keep(key, tensor, isinstance(module, _UNITS))
+        self._last = (key, isinstance(module, _MODULE_ACTIVATIONS))
+        if isinstance(module, nn.LSTM):
+            self._look_back(number, module, given, output)
+
+    def _tell_input(self, number: int, module: nn.Module, given: Tensor | None, output: Any) -> None:
+        """What the model as a whole was given: only of modules that nothing contains."""
+        if given is None or not self.models.is_root(module) or number in self._told_input:
+            return
+        self._told_input.add(number)
+        ending = output.grad_fn.name() if isinstance(output, Tensor) and output.grad_fn is not None else None
+        told = describe(given)
+        self.session.write("input", step=self.session.step + 1, module=number, ending=ending, **told)
+
+    def _keep(self, key: str, tensor: Tensor, units: bool) -> None:
+        self._rows[key] = sample(tensor)
+        if units and tensor.dim() >= 2 and tensor.numel() <= _LARGEST_PASS:
+            self._count_dead(key, tensor.detach())
+        if tensor.requires_grad:
+            tensor.register_hook(self._returns(key))  # type: ignore[no-untyped-call]
+
+    def _returns(self, key: str) -> Callable[[Tensor], None]:
+        def come_back(gradient: Tensor) -> None:
+            if key in self._rows and is_plain(gradient):
+                self._back.setdefault(key, sample(gradient))
+
+        probe = self.session.guarded(come_back)
+
+        def hook(gradient: Tensor) -> None:
+            start = clock()
+            probe(gradient)
+            self.session.governor.charge(clock() - start)
+
+        return hook
+
+    def _count_dead(self, key: str, tensor: Tensor) -> None:
+        """The share of units that were not once above zero at any look so far."""
+        channel = 1 if tensor.dim() in (2, 4, 5) else tensor.dim() - 1
+        others = [dim for dim in range(tensor.dim()) if dim != channel]
+        alive = (tensor > 0).permute(channel, *others).flatten(1).any(dim=1)
+        before = self._alive.get(key)
+        self._alive[key] = alive if before is None or before.shape != alive.shape else before | alive
+        if tensor.device.type == "cpu":
+            self._dead[key] = 1.0 - float(self._alive[key].float().mean())
+
+    def _follow(self, given: Tensor) -> None:
+        """If a functional activation lies between the layer before and this one, look at its result too.
+
+        The autograd graph knows what made a tensor, and keeps the result for the backward pass.
+        """
+        node = given.grad_fn
+        if node is None or self._last is None or self._last[1]:
+            return
+        name = FUNCTIONAL.get(node.name())
+        result = getattr(node, "_saved_result", None) if name else None
+        key = f"{self._last[0]}:{name}"
+        if name and isinstance(result, Tensor) and is_plain(result) and key not in self._rows:
+            self._rows[key] = sample(result)
+            if name == "relu" and result.dim() >= 2 and result.numel() <= _LARGEST_PASS:
+                self._count_dead(key, result.detach())
+
+    def _look_back(self, number: int, module: nn.LSTM, given: Tensor | None, output: Any) -> None:
+        if given is None or given.device.type != "cpu":
+            return
+        told = forget_gates(module, given, output[0])
+        if told:
+            self.session.write("recurrent", step=self.session.step + 1, module=number, **told)
+
+
+_MEASURES = ["mean", "std", "rms", "zero", "flat_sigmoid", "flat_tanh"]
+
+
+def _measure(rows: Tensor) -> Tensor:
+    """Statistics of every row at once; `rows` is (layers, sample), the result (layers, measures)."""
+    assert rows.shape[1] == SAMPLE
+    spread, mean = torch.std_mean(rows, dim=1, correction=0)
+    return torch.stack(
+        [
+            mean,
+            spread,
+            rows.square().mean(1).sqrt(),
+            (rows == 0).float().mean(1),
+            (rows * (1 - rows) < FLAT).float().mean(1),
+            (1 - rows.square() < FLAT).float().mean(1),
+        ],
+        dim=1,
+    )

@@ -1,0 +1,224 @@
+"""Training or evaluation? Told from what happens, not from how things are called.
+
+A loss whose graph a later `backward` reaches was a training loss. A loss without a graph, or one that no `backward`
+reaches, was an evaluation. A phase ends when that changes, or when a loader starts anew.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from torchdx.watch.models import Models
+from torchdx.watch.places import Place
+from torchdx.watch.session import DENSE, Session
+
+_NEAR = 256
+"""Nodes of the graph searched from where `backward` is called: losses are added up close to the root."""
+
+
+@dataclass
+class Tally:
+    """The running mean of one loss call's values over a phase, weighted by samples, and its standard error."""
+
+    function: str
+    place: Place | None
+    batches: int = 0
+    samples: int = 0
+    total: float = 0.0
+    squares: float = 0.0
+    right: float | None = None
+
+    def add(self, value: float | None, right: float | None, samples: int) -> None:
+        """Count one more batch; a value that could not be read is left out."""
+        self.batches += 1
+        if value is None:
+            return
+        self.samples += samples
+        self.total += value * samples
+        self.squares += value * value * samples
+        if right is not None:
+            self.right = (self.right or 0.0) + right * samples
+
+    def told(self) -> dict[str, Any]:
+        """The tally as part of a fact."""
+        if not self.samples:
+            return {"fn": self.function, "site": self.place, "batches": self.batches, "mean": None}
+        mean = self.total / self.samples
+        variance = max(self.squares / self.samples - mean * mean, 0.0) if math.isfinite(mean) else math.nan
+        error = math.sqrt(variance / (self.batches - 1)) if self.batches > 1 else None
+        return {
+            "fn": self.function,
+            "site": self.place,
+            "batches": self.batches,
+            "samples": self.samples,
+            "mean": mean,
+            "error": error,
+            "accuracy": None if self.right is None else self.right / self.samples,
+        }
+
+
+@dataclass
+class Phase:
+    """The phase that is going on."""
+
+    what: str
+    loader: int | None
+    turn: int
+    first_step: int
+    grad: bool
+    modes: dict[str, int]
+    tallies: dict[tuple[str, str], Tally] = field(default_factory=dict)
+
+
+@dataclass
+class Pending:
+    """A loss with a graph, of which it is not yet known whether it will be trained on."""
+
+    sequence: int
+    function: str
+    place: Place | None
+    value: float | None
+    right: float | None
+    samples: int
+    loader: int | None
+    turn: int
+    modes: dict[str, int]
+
+
+class Phases:
+    """Sorts loss calls into phases and writes each phase when it ends."""
+
+    def __init__(self, session: Session, models: Models) -> None:
+        self.session = session
+        self.models = models
+        self.loader: int | None = None
+        self.turn = 0
+        self._index = 0
+        self._phase: Phase | None = None
+        self._pending: list[Pending] = []
+        session.weave(torch.autograd.backward, before=self._backward)
+        session.at_end.append(self._ends)
+
+    def loss(
+        self, name: str, place: Place | None, result: Tensor, value: float | None, right: float | None, samples: int
+    ) -> str:
+        """Take note of a loss call; returns what it is for, "train" where that is still open."""
+        modes = self.models.modes()
+        node = result.grad_fn
+        if node is None and self._watches_training():
+            return "monitor"
+        if node is None:
+            self._count("eval", name, place, value, right, samples, self.loader, self.turn, False, modes)
+            return "eval"
+        pending = Pending(node._sequence_nr(), name, place, value, right, samples, self.loader, self.turn, modes)
+        self._pending.append(pending)
+        if len(self._pending) > _NEAR:
+            self._settle(set(), leave=_NEAR // 2)
+        return "train"
+
+    def _watches_training(self) -> bool:
+        """Is a loss without a graph just a figure printed in the training loop, on the loader's present batch?"""
+        phase = self._phase
+        at = (self.loader, self.turn)
+        same = phase is not None and phase.what == "train" and (phase.loader, phase.turn) == at
+        return self.loader is not None and (same or any((p.loader, p.turn) == at for p in self._pending))
+
+    def _backward(self, tensors: Any, *_: Any) -> None:
+        if not self._pending:
+            return
+        roots = [tensors] if isinstance(tensors, Tensor) else [t for t in tensors if isinstance(t, Tensor)]
+        if len(self._pending) == 1 and self._phase is not None and self._phase.what == "train":
+            reached = {self._pending[0].sequence}
+        else:
+            wanted = {pending.sequence for pending in self._pending}
+            reached = {n for n in _sequences(roots) if n in wanted}
+            if not reached:  # the losses lie deeper than was searched: take those of the latest batch
+                reached = {p.sequence for p in self._pending if p.turn == self.turn}
+        self._settle(reached)
+
+    def _settle(self, reached: set[int], leave: int = 0) -> None:
+        """Count the pending losses: those reached by `backward` as training, the others as evaluation.
+
+        What belongs to the same batch as a reached loss waits: several losses may be trained on one after another.
+        """
+        pending, self._pending = self._pending, []
+        latest = max((k for k, p in enumerate(pending) if p.sequence in reached), default=len(pending) - leave)
+        for k, p in enumerate(pending):
+            if k > latest or (p.sequence not in reached and k >= len(pending) - leave):
+                self._pending.append(p)
+                continue
+            what = "train" if p.sequence in reached else "eval"
+            self._count(what, p.function, p.place, p.value, p.right, p.samples, p.loader, p.turn, True, p.modes)
+
+    def _count(
+        self,
+        what: str,
+        name: str,
+        place: Place | None,
+        value: float | None,
+        right: float | None,
+        samples: int,
+        loader: int | None,
+        turn: int,
+        grad: bool,
+        modes: dict[str, int],
+    ) -> None:
+        phase = self._phase
+        if phase is None or phase.what != what or (phase.loader, phase.turn) != (loader, turn):
+            self._close()
+            phase = self._phase = Phase(what, loader, turn, self.session.step, grad, modes)
+        if modes["training"] > phase.modes["training"]:
+            phase.modes = modes
+        key = (name, str(place))
+        tally = phase.tallies.get(key)
+        if tally is None:
+            tally = phase.tallies[key] = Tally(name, place)
+        tally.add(value, right, samples)
+
+    def _close(self) -> None:
+        phase, self._phase = self._phase, None
+        if phase is None:
+            return
+        self._index += 1
+        stride = max(1, self._index // DENSE)
+        if self._index % (1 << (stride.bit_length() - 1)):
+            return
+        self.session.write(
+            "phase",
+            index=self._index,
+            what=phase.what,
+            loader=phase.loader,
+            first_step=phase.first_step,
+            last_step=self.session.step,
+            batches=max(tally.batches for tally in phase.tallies.values()),
+            grad=phase.grad,
+            modes=phase.modes,
+            losses=[tally.told() for tally in phase.tallies.values()],
+        )
+
+    def _ends(self) -> None:
+        """The last phase ends with the process."""
+        self._settle(set())
+        self._close()
+
+
+def _sequences(roots: list[Tensor]) -> Iterator[int]:
+    """Sequence numbers of the graph's nodes, nearest to the roots first, up to a bound."""
+    queue = [root.grad_fn for root in roots if root.grad_fn is not None]
+    seen: set[int] = set()
+    for _ in range(_NEAR):
+        if not queue:
+            return
+        node = queue.pop(0)
+        number = node._sequence_nr()
+        if number in seen:
+            continue
+        seen.add(number)
+        yield number
+        queue.extend(parent for parent, _ in node.next_functions if parent is not None)

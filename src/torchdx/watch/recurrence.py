@@ -1,0 +1,47 @@
+"""How long an LSTM remembers, worked out from its own gates."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+_SEQUENCES = 8
+
+
+def forget_gates(module: nn.LSTM, given: Tensor, output: Tensor) -> dict[str, Any]:
+    """The forget-gate bias of every layer and, for a single-layer LSTM, what its forget gates do to a memory.
+
+    With f_t the forget gate, a memory cell keeps the share f_1 f_2 ... f_T over T steps. Told are `forget_bias` (mean
+    of b_ih + b_hh over the gate, one a layer), `length` T, `forget` (geometric mean of f), and `keeps` (the largest
+    share that any unit keeps over the sequence). `given` is (T, N, I), or (N, T, I) with batch_first; `output` alike.
+    """
+    hidden = module.hidden_size
+    told: dict[str, Any] = {"length": given.shape[1 if module.batch_first and given.dim() == 3 else 0]}
+    if module.bias:
+        gate = slice(hidden, 2 * hidden)
+        told["forget_bias"] = [
+            float((getattr(module, f"bias_ih_l{k}") + getattr(module, f"bias_hh_l{k}"))[gate].detach().mean())
+            for k in range(module.num_layers)
+        ]
+    plain = module.num_layers == 1 and not module.bidirectional and not module.proj_size and given.dim() == 3
+    if plain and given.dtype == module.weight_ih_l0.dtype:
+        told |= _memory(module, given.detach(), output.detach())
+    return told
+
+
+def _memory(module: nn.LSTM, given: Tensor, output: Tensor) -> dict[str, float]:
+    if module.batch_first:
+        given, output = given.transpose(0, 1), output.transpose(0, 1)
+    given, output = given[:, :_SEQUENCES], output[:, :_SEQUENCES]
+    gate = slice(module.hidden_size, 2 * module.hidden_size)
+    with torch.no_grad():
+        weights = [p[gate] for p in module.parameters()]  # weight_ih, weight_hh, and with bias bias_ih, bias_hh
+        drive = given[1:] @ weights[0].T + output[:-1] @ weights[1].T + sum(weights[2:])
+        log_forget = nn.functional.logsigmoid(drive.float())
+    if log_forget.numel() == 0:
+        return {}
+    kept = log_forget.sum(0).mean(0)  # over time, then over sequences: one a unit
+    return {"forget": math.exp(float(log_forget.mean())), "keeps": math.exp(float(kept.max()))}

@@ -1,0 +1,159 @@
+"""Weave a probe into a function's own body, so that no frame is added to it.
+
+A wrapper would show up in tracebacks and shift `warnings.warn(stacklevel=2)` by one file. Instead the function's source
+is parsed, calls to the probe are put in, and the code object is replaced in place: same name, same file, same lines and
+columns, and still the very same function object for whoever imported it before.
+"""
+
+from __future__ import annotations
+import __future__
+
+import ast
+import inspect
+import sys
+import types
+from collections.abc import Callable
+from typing import Any
+
+Probe = Callable[..., None]
+
+
+class CannotWeave(Exception):
+    """The function's source is not at hand, or it cannot be rebuilt from it."""
+
+
+def weave(function: Callable[..., Any], before: Probe | None = None, after: Probe | None = None) -> None:
+    """Have `before(*parameters)` called first and `after(result, *parameters)` last inside `function`.
+
+    A parameter stands for its value at that moment. Decorators are looked through. The probes must not raise.
+    Raises CannotWeave where the source is missing or does not rebuild to a function of the same shape.
+    """
+    inner = inspect.unwrap(function)
+    if not isinstance(inner, types.FunctionType):
+        raise CannotWeave(f"{function!r} is not a Python function")
+    try:
+        tree = _parse(inner)
+    except (OSError, SyntaxError, TypeError) as error:
+        raise CannotWeave(str(error)) from error
+    definition = _definition(tree, inner.__name__)
+    _put_in(definition, before is not None, after is not None)
+    code = _compile(tree, definition, inner)
+    probes = {_BEFORE: before, _AFTER: after}
+    constants = tuple(probes.get(c, c) if isinstance(c, str) else c for c in code.co_consts)
+    inner.__code__ = code.replace(co_consts=constants)
+
+
+_BEFORE, _AFTER = "torchdx: before", "torchdx: after"
+
+
+def _parse(function: types.FunctionType) -> ast.Module:
+    lines, first = inspect.getsourcelines(function)
+    source = "".join(lines)
+    if not source[:1].isspace():
+        tree = ast.parse(source)
+        ast.increment_lineno(tree, first - 1)
+    else:  # a block keeps a method's indentation, and so its columns
+        tree = ast.parse("if 1:\n" + source)
+        ast.increment_lineno(tree, first - 2)
+    return tree
+
+
+def _definition(tree: ast.Module, name: str) -> ast.FunctionDef:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef) and node.name == name:
+            return node
+    raise CannotWeave(f"no definition of {name} in its source")
+
+
+def _put_in(definition: ast.FunctionDef, before: bool, after: bool) -> None:
+    definition.decorator_list = []
+    arguments = definition.args
+    ordered = [
+        *arguments.posonlyargs,
+        *arguments.args,
+        arguments.vararg,
+        *arguments.kwonlyargs,
+        arguments.kwarg,
+    ]
+    names = [argument.arg for argument in ordered if argument]
+    if after:
+        definition.body = [_Returns(names).visit(statement) for statement in definition.body]
+        definition.body.append(_statement(_call(_AFTER, [ast.Constant(None), *_loads(names)]), definition.body[-1]))
+    if before:
+        first = definition.body[0]
+        has_docstring = isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant)
+        definition.body.insert(int(has_docstring), _statement(_call(_BEFORE, _loads(names)), first))
+    ast.fix_missing_locations(definition)
+
+
+class _Returns(ast.NodeTransformer):
+    """Give what a `return` is about to return to the probe, and then return it.
+
+    `return x` becomes `return (hidden := x, probe(hidden, ...))[0]`, at the same line and columns.
+    """
+
+    def __init__(self, names: list[str]) -> None:
+        self.names = names
+
+    def visit_Return(self, node: ast.Return) -> ast.Return:
+        value = node.value or ast.Constant(None)
+        kept = ast.NamedExpr(ast.Name("_torchdx_result", ast.Store()), value)
+        told = _call(_AFTER, [ast.Name("_torchdx_result", ast.Load()), *_loads(self.names)])
+        both = ast.Tuple([kept, told], ast.Load())
+        picked = ast.Subscript(both, ast.Constant(0), ast.Load())
+        for new in (kept, told, both, picked):
+            ast.copy_location(new, node)
+        return ast.copy_location(ast.Return(picked), node)
+
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.FunctionDef:
+        return node
+
+    def visit_Lambda(self, node: ast.Lambda) -> ast.Lambda:
+        return node
+
+
+def _loads(names: list[str]) -> list[ast.expr]:
+    return [ast.Name(name, ast.Load()) for name in names]
+
+
+def _call(marker: str, arguments: list[ast.expr]) -> ast.Call:
+    # A constant cannot be called without a SyntaxWarning, but its attribute can.
+    return ast.Call(ast.Attribute(ast.Constant(marker), "__call__", ast.Load()), arguments, [])
+
+
+def _statement(call: ast.Call, place: ast.stmt) -> ast.Expr:
+    return ast.copy_location(ast.Expr(call), place)
+
+
+def _compile(tree: ast.Module, definition: ast.FunctionDef, function: types.FunctionType) -> types.CodeType:
+    """Compile the definition inside a function that provides its free variables, and take its code object out."""
+    free = function.__code__.co_freevars
+    bindings: list[ast.stmt] = [ast.Assign([ast.Name(name, ast.Store())], ast.Constant(None)) for name in free]
+    if function.__name__ not in free:  # else a function that names itself would find the shell's local
+        bindings.append(ast.Global([function.__name__]))
+    shell = ast.parse("def shell(): pass").body[0]
+    assert isinstance(shell, ast.FunctionDef)
+    shell.body = [*bindings, definition]
+    ast.copy_location(shell, definition)
+    module = ast.fix_missing_locations(ast.Module([shell], []))
+    old = function.__code__
+    flags = old.co_flags & __future__.annotations.compiler_flag
+    compiled = compile(module, old.co_filename, "exec", flags=flags, dont_inherit=True)
+    code = _code_named(_code_named(compiled, "shell"), old.co_name)
+    if code.co_freevars != free or _parameters(code) != _parameters(old):
+        raise CannotWeave(f"{function.__qualname__} does not rebuild to the same shape")
+    if sys.version_info >= (3, 11):
+        code = code.replace(co_qualname=old.co_qualname)
+    return code.replace(co_firstlineno=old.co_firstlineno)
+
+
+def _parameters(code: types.CodeType) -> tuple[str, ...]:
+    flagged = bool(code.co_flags & inspect.CO_VARARGS) + bool(code.co_flags & inspect.CO_VARKEYWORDS)
+    return code.co_varnames[: code.co_argcount + code.co_kwonlyargcount + flagged]
+
+
+def _code_named(code: types.CodeType, name: str) -> types.CodeType:
+    for constant in code.co_consts:
+        if isinstance(constant, types.CodeType) and constant.co_name == name:
+            return constant
+    raise CannotWeave(f"no code of {name}")
