@@ -88,10 +88,11 @@ class Record:
 
     @property
     def overhead(self) -> float:
-        """The time spent watching over the time spent otherwise, by the watcher's own books."""
+        """The time spent watching over all other time of the process, by the watcher's own books."""
         seen = [*self.process.all("step"), *self.process.all("end")]
         spent = max((fact.get("spent", 0.0) for fact in seen), default=0.0)
         passed = max((fact.get("t", 0.0) for fact in seen), default=0.0)
+        passed += self.process.first("torch").get("before", 0.0)
         return spent / (passed - spent) if passed > spent else 0.0
 
     @property

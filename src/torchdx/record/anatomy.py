@@ -79,7 +79,11 @@ class Layer:
     looks: list[tuple[int, Mapping[str, Any]]] = field(default_factory=list, repr=False)
 
     def series(self, measure: str) -> Series:
-        """One measure of its output over the looked-at training steps: mean, std, zero, flat, dead, gradient, ..."""
+        """One measure of its output over the looked-at training steps: mean, std, zero, flat, dead, gradient, ...
+
+        `flat` is the share of a sigmoid's or tanh's outputs where its derivative is below 0.01.
+        """
+        measure = f"flat_{self.cls.lower()}" if measure == "flat" else measure
         return Series.of((step, look.get(measure)) for step, look in self.looks)
 
     def parameter(self, name: str) -> Parameter | None:

@@ -55,12 +55,12 @@ class Process:
             owner, _ = owners.get(fact["id"], ({}, ""))
             found[fact["id"]] = Parameter(
                 id=fact["id"],
-                name=fact.get("name") or f"parameter {fact['id']}",
+                name=self._named(fact.get("name"), owner) or f"parameter {fact['id']}",
                 shape=tuple(fact["shape"]),
                 dtype=fact["dtype"],
                 trainable=fact["trainable"],
                 initial=fact.get("initial", {}),
-                layer=owner.get("name", ""),
+                layer=self._named(owner.get("name"), owner),
                 kind=owner.get("cls", ""),
                 site=site_of(owner.get("site")),
             )
@@ -69,6 +69,18 @@ class Process:
                 if int(key) in found:
                     found[int(key)].looks.append((look["step"], measures))
         return found
+
+    @cached_property
+    def _roots(self) -> dict[int, str]:
+        """The root class of every model that has parameters."""
+        return {fact["model"]: fact.get("root", "") for fact in self.all("module") if fact.get("params")}
+
+    def _named(self, name: str | None, owner: Fact) -> str:
+        """The name within the model, after the model's class where there are several models."""
+        if not owner:
+            return name or ""
+        root = owner.get("root", "")
+        return ".".join(filter(None, (root, name))) if len(self._roots) > 1 or not name else name
 
     @cached_property
     def layers(self) -> dict[str, Layer]:
@@ -87,7 +99,7 @@ class Process:
         own = () if activation else tuple(p for n in fact.get("params", {}).values() if (p := self.parameters.get(n)))
         return Layer(
             id=key,
-            name=f"{fact['name']}:{activation}" if activation else fact["name"],
+            name=self._named(fact["name"], fact) + (f":{activation}" if activation else ""),
             cls=activation.capitalize() if activation else fact["cls"],
             model=fact["model"],
             site=site_of(fact.get("site")),

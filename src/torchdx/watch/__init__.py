@@ -64,8 +64,9 @@ def _attach(folder: Path, overhead: float, max_steps: int | None) -> Session:
     from torchdx.watch.writer import Writer
 
     start = time.perf_counter()
-    session = Session(Writer(folder), Governor(overhead, earned=time.process_time()), max_steps)
-    session.write("torch", version=torch.__version__, threads=torch.get_num_threads())
+    born = time.process_time()
+    session = Session(Writer(folder), Governor(overhead, earned=born), max_steps)
+    session.write("torch", version=torch.__version__, threads=torch.get_num_threads(), before=born)
     models = Models(session)
     Outputs(session, models)
     optimizers = Optimizers(session, models, Gradients(session, models))

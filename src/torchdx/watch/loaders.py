@@ -82,6 +82,7 @@ class Loaders:
 
     def _asks(self, _: Any) -> None:
         self._asked = clock()
+        self.phases.loader = None  # and so it stays if there is no next batch: the pass is over
 
     def _gives(self, batch: Any, iterator: Any) -> None:
         self.optimizers.wait += clock() - self._asked

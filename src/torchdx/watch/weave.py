@@ -10,12 +10,14 @@ import __future__
 
 import ast
 import inspect
+import linecache
 import sys
 import types
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 Probe = Callable[..., None]
+_Node = TypeVar("_Node", bound=ast.AST)
 
 
 class CannotWeave(Exception):
@@ -47,15 +49,22 @@ _BEFORE, _AFTER = "torchdx: before", "torchdx: after"
 
 
 def _parse(function: types.FunctionType) -> ast.Module:
-    lines, first = inspect.getsourcelines(function)
-    source = "".join(lines)
-    if not source[:1].isspace():
-        tree = ast.parse(source)
-        ast.increment_lineno(tree, first - 1)
-    else:  # a block keeps a method's indentation, and so its columns
-        tree = ast.parse("if 1:\n" + source)
-        ast.increment_lineno(tree, first - 2)
-    return tree
+    code = function.__code__
+    lines = linecache.getlines(code.co_filename)[code.co_firstlineno - 1 : _last_line(code)]
+    if not lines:
+        raise OSError(f"no source of {function.__qualname__}")
+    blank = "\n" * (code.co_firstlineno - 2)  # so that every line keeps its number
+    block = "if 1:" if lines[0][:1].isspace() else ""  # so that a method keeps its columns
+    return ast.parse(f"{blank}{block}\n{''.join(lines)}")
+
+
+def _last_line(code: types.CodeType) -> int:
+    """The line the code ends on, from its own table: far quicker than `inspect`, which tokenizes the whole function."""
+    if sys.version_info < (3, 11):
+        return code.co_firstlineno + len(inspect.getsourcelines(code)[0]) - 1
+    inner = (constant for constant in code.co_consts if isinstance(constant, types.CodeType))
+    ends = [end for _, end, _, _ in code.co_positions() if end is not None]
+    return max([code.co_firstlineno, *ends, *map(_last_line, inner)])
 
 
 def _definition(tree: ast.Module, name: str) -> ast.FunctionDef:
@@ -78,12 +87,12 @@ def _put_in(definition: ast.FunctionDef, before: bool, after: bool) -> None:
     names = [argument.arg for argument in ordered if argument]
     if after:
         definition.body = [_Returns(names).visit(statement) for statement in definition.body]
-        definition.body.append(_statement(_call(_AFTER, [ast.Constant(None), *_loads(names)]), definition.body[-1]))
+        last = definition.body[-1]
+        definition.body.append(_statement(_AFTER, [ast.Constant(None), *_loads(names)], last))
     if before:
         first = definition.body[0]
         has_docstring = isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant)
-        definition.body.insert(int(has_docstring), _statement(_call(_BEFORE, _loads(names)), first))
-    ast.fix_missing_locations(definition)
+        definition.body.insert(int(has_docstring), _statement(_BEFORE, _loads(names), first))
 
 
 class _Returns(ast.NodeTransformer):
@@ -96,14 +105,12 @@ class _Returns(ast.NodeTransformer):
         self.names = names
 
     def visit_Return(self, node: ast.Return) -> ast.Return:
-        value = node.value or ast.Constant(None)
-        kept = ast.NamedExpr(ast.Name("_torchdx_result", ast.Store()), value)
-        told = _call(_AFTER, [ast.Name("_torchdx_result", ast.Load()), *_loads(self.names)])
-        both = ast.Tuple([kept, told], ast.Load())
-        picked = ast.Subscript(both, ast.Constant(0), ast.Load())
-        for new in (kept, told, both, picked):
-            ast.copy_location(new, node)
-        return ast.copy_location(ast.Return(picked), node)
+        value = node.value or _located(ast.Constant(None), node)
+        kept = ast.NamedExpr(_located(ast.Name("_torchdx_result", ast.Store()), node), value)
+        told = _located(_call(_AFTER, [*_loads(["_torchdx_result"]), *_loads(self.names)]), node)
+        both = ast.copy_location(ast.Tuple([ast.copy_location(kept, node), told], ast.Load()), node)
+        first = _located(ast.Constant(0), node)
+        return ast.copy_location(ast.Return(ast.copy_location(ast.Subscript(both, first, ast.Load()), node)), node)
 
     def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.FunctionDef:
         return node
@@ -121,8 +128,15 @@ def _call(marker: str, arguments: list[ast.expr]) -> ast.Call:
     return ast.Call(ast.Attribute(ast.Constant(marker), "__call__", ast.Load()), arguments, [])
 
 
-def _statement(call: ast.Call, place: ast.stmt) -> ast.Expr:
-    return ast.copy_location(ast.Expr(call), place)
+def _statement(marker: str, arguments: list[ast.expr], place: ast.stmt) -> ast.Expr:
+    return _located(ast.Expr(_call(marker, arguments)), place)
+
+
+def _located(new: _Node, place: ast.AST) -> _Node:
+    """Give a small new tree, all of it, the place of an old node; `ast.fix_missing_locations` would walk everything."""
+    for node in ast.walk(new):
+        ast.copy_location(node, place)
+    return new
 
 
 def _compile(tree: ast.Module, definition: ast.FunctionDef, function: types.FunctionType) -> types.CodeType:
@@ -133,9 +147,8 @@ def _compile(tree: ast.Module, definition: ast.FunctionDef, function: types.Func
         bindings.append(ast.Global([function.__name__]))
     shell = ast.parse("def shell(): pass").body[0]
     assert isinstance(shell, ast.FunctionDef)
-    shell.body = [*bindings, definition]
-    ast.copy_location(shell, definition)
-    module = ast.fix_missing_locations(ast.Module([shell], []))
+    shell.body = [*(_located(binding, definition) for binding in bindings), definition]
+    module = ast.Module([shell], [])
     old = function.__code__
     flags = old.co_flags & __future__.annotations.compiler_flag
     compiled = compile(module, old.co_filename, "exec", flags=flags, dont_inherit=True)

@@ -1,0 +1,101 @@
+"""The examination: every rule asked about everything seen, and the differential drawn from the answers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import Any
+
+from torchdx.exam.differential import merge, rank
+from torchdx.exam.symptoms import Course, course_of
+from torchdx.exam.verdict import verdict_of
+from torchdx.finding import Diagnosis, Finding, NotEnough, Seen
+from torchdx.record import Record
+from torchdx.rules import Rule, RunRule, SourceRule, TreatableRule, all_rules, name_of
+from torchdx.source import Program
+
+__all__ = ["examine"]
+
+
+def examine(program: Program | None, record: Record | None, rules: Sequence[Rule] | None = None) -> Diagnosis:
+    """Ask every rule, or the given ones, about a program's source and a run's record, either of which may be None."""
+    findings: list[Finding] = []
+    not_enough: list[NotEnough] = []
+    for rule in all_rules() if rules is None else rules:
+        for said in _asked(rule, program, record):
+            if isinstance(said, NotEnough):
+                not_enough.append(said)
+            else:
+                findings.append(said)
+    findings = merge(findings)
+    if program is not None:
+        findings = [_with_fixes(program, finding) for finding in findings]
+    course = course_of(record) if record is not None else Course(0)
+    explains = {name_of(rule): rule.explains for rule in all_rules()}
+    ranked = rank(findings, explains, course.symptoms)
+    return Diagnosis(
+        verdict=verdict_of(record, course, ranked),
+        findings=ranked,
+        not_enough=tuple(not_enough),
+        run=_run(record) if record is not None else {},
+    )
+
+
+def _asked(rule: Rule, program: Program | None, record: Record | None) -> Iterator[Finding | NotEnough]:
+    """What the rule says, with its name on it."""
+    if program is not None and isinstance(rule, SourceRule):
+        for said in rule.in_source(program):
+            yield _stamped(said, rule, "source")
+    if record is not None and record.saw_torch and isinstance(rule, RunRule):
+        lacking = sorted(kind for kind in rule.needs if not record.process.all(kind))
+        if lacking:
+            yield NotEnough(", ".join(lacking), name_of(rule))
+            return
+        for answer in rule.in_run(record):
+            if isinstance(answer, NotEnough):
+                yield replace(answer, rule=name_of(rule))
+            else:
+                yield _stamped(answer, rule, "run")
+
+
+def _stamped(finding: Finding, rule: Rule, seen: Seen) -> Finding:
+    return replace(
+        finding,
+        code=rule.code,
+        rule=name_of(rule),
+        family=rule.family,
+        severity=finding.severity or rule.severity,
+        seen_in=(seen,),
+    )
+
+
+def _with_fixes(program: Program, finding: Finding) -> Finding:
+    """The cures that the finding's rule can write for this source, each with its diff."""
+    rule = next((rule for rule in all_rules() if rule.code == finding.code), None)
+    if not isinstance(rule, TreatableRule) or finding.site is None or program.file(finding.site.path) is None:
+        return finding
+    return replace(finding, fixes=tuple(rule.treat(program, finding)))
+
+
+def _run(record: Record) -> dict[str, Any]:
+    """The facts about the run itself that every report states."""
+    return {
+        "command": record.run.get("command", record.process.first("process").get("argv", [])),
+        "status": _status(record),
+        "steps": record.steps,
+        "looked": record.looks,
+        "overhead": round(record.overhead, 4),
+        "processes": len(record.processes),
+        "seconds": record.ended.get("t"),
+    }
+
+
+def _status(record: Record) -> str:
+    signal, status = record.run.get("signal"), record.run.get("status")
+    if record.ended.get("stopped"):
+        return "stopped after the steps asked for"
+    if signal is not None:
+        return f"killed by signal {signal}"
+    if record.ended.get("exception"):
+        return f"ended with {record.ended['exception']['type']}"
+    return f"exit status {status}" if status is not None else "unknown"

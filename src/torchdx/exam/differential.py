@@ -1,0 +1,97 @@
+"""The differential: which cause explains the other findings and the symptoms, and what comes first."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence, Set
+from dataclasses import replace
+
+from torchdx.finding import SEVERITIES, Finding, Fix
+
+Explains = Mapping[str, Set[str]]
+"""For each rule's name, the rules and symptoms that its fault brings about."""
+
+
+def merge(findings: Iterable[Finding]) -> list[Finding]:
+    """One finding where source and run show the same fault: same rule, and same line or the only one of each side."""
+    by_rule: dict[str, list[Finding]] = {}
+    for finding in findings:
+        by_rule.setdefault(finding.rule, []).append(finding)
+    return [merged for same in by_rule.values() for merged in _merge_rule(same)]
+
+
+def _merge_rule(findings: Sequence[Finding]) -> list[Finding]:
+    read = [f for f in findings if f.seen_in == ("source",)]
+    measured = [f for f in findings if f.seen_in != ("source",)]
+    merged = []
+    for finding in measured:
+        twin = next((f for f in read if _same_place(f, finding)), None)
+        if twin is None and len(read) == len(measured) == 1:
+            twin = read[0]
+        if twin is not None:
+            read.remove(twin)
+            finding = _both(twin, finding)
+        merged.append(finding)
+    return _distinct(merged + read)
+
+
+def _same_place(one: Finding, other: Finding) -> bool:
+    return bool(one.site and other.site and (one.site.path, one.site.line) == (other.site.path, other.site.line))
+
+
+def _both(read: Finding, measured: Finding) -> Finding:
+    """What was measured tells more; where it was read is more exact; seen twice is surer."""
+    ranks = [SEVERITIES.index(f.severity or "warning") for f in (read, measured)]
+    return replace(
+        measured,
+        site=read.site or measured.site,
+        evidence={**read.evidence, **measured.evidence},
+        cure=measured.cure or read.cure,
+        confidence=1 - (1 - read.confidence) * (1 - measured.confidence),
+        severity=SEVERITIES[min(ranks)],
+        seen_in=("source", "run"),
+        fixes=_fixes(read, measured),
+    )
+
+
+def _fixes(*findings: Finding) -> tuple[Fix, ...]:
+    return tuple({fix.title: fix for finding in findings for fix in finding.fixes}.values())
+
+
+def _distinct(findings: Iterable[Finding]) -> list[Finding]:
+    return list({(f.site, f.layer, f.message): f for f in findings}.values())
+
+
+def rank(findings: Sequence[Finding], explains: Explains, symptoms: Set[str]) -> tuple[Finding, ...]:
+    """Hang every explained finding under its best cause, and order the causes by what they explain."""
+    ordered = sorted(findings, key=lambda f: _weight(f, explains, symptoms))
+    roots: list[Finding] = []
+    under: dict[int, list[Finding]] = {}
+    for finding in ordered:
+        cause = next((k for k, root in enumerate(roots) if _explains(root, finding, explains)), None)
+        if cause is None:
+            roots.append(finding)
+        else:
+            under.setdefault(cause, []).append(finding)
+    found = [replace(root, consequences=tuple(under.get(k, ()))) for k, root in enumerate(roots)]
+    return tuple(sorted(found, key=lambda f: _weight(f, explains, symptoms)))
+
+
+def _explains(cause: Finding, finding: Finding, explains: Explains) -> bool:
+    return cause.severity != "note" and finding.rule in explains.get(cause.rule, ())
+
+
+def _weight(finding: Finding, explains: Explains, symptoms: Set[str]) -> tuple[object, ...]:
+    """Causes before their effects, what explains more before what explains less, the graver and surer first.
+
+    A finding that others can explain sorts behind those that can explain it, as it explains fewer of the rest.
+    """
+    brought = explains.get(finding.rule, frozenset())
+    return (
+        finding.severity == "note",
+        -len(brought & symptoms),
+        SEVERITIES.index(finding.severity or "warning"),
+        -len(finding.consequences),
+        -len(brought),
+        -round(finding.confidence, 3),
+        str(finding.site),
+    )

@@ -1,0 +1,96 @@
+"""The verdict of the lecture's guide: is training loss low? is validation loss low? and if not, whose fault is it?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torchdx.exam.symptoms import ENOUGH_STEPS, Course
+from torchdx.finding import Finding, Verdict
+from torchdx.record import Record
+
+AREAS = {
+    "data": "data",
+    "loss": "loss",
+    "activations": "model",
+    "normalisation": "model",
+    "gradients": "optimisation",
+    "schedules": "optimisation",
+    "loop": "optimisation",
+    "device": "program",
+    "generalisation": "generalisation",
+}
+"""What the fault lies in, by the family of the cause found."""
+
+
+def verdict_of(record: Record | None, course: Course, findings: Sequence[Finding]) -> Verdict:
+    """One name, one sentence, and the numbers behind it."""
+    causes = [finding for finding in findings if finding.severity != "note"]
+    if record is None:
+        return _of_source(causes)
+    if not record.saw_torch:
+        return Verdict("not enough evidence", "No process of this run imported torch, so nothing was seen of training.")
+    if "non-finite" in course.symptoms or "diverged" in course.symptoms:
+        return _diverged(course, causes)
+    if course.steps < ENOUGH_STEPS and not causes:
+        words = f"Only {course.steps} optimizer steps were seen; learning is judged from {ENOUGH_STEPS} on."
+        return Verdict("not enough evidence", words, course.evidence)
+    if "not-learning" in course.symptoms:
+        return _not_learning(course, causes)
+    if any(cause.rule == "overfitting" for cause in causes):
+        words = f"Training loss fell to {course.last:.3g} while validation loss turned and rose to "
+        words += f"{course.validation.last:.3g}: the model fits what does not carry over."
+        return Verdict("overfitting", words, course.evidence)
+    return _learning(course, causes)
+
+
+def _of_source(causes: Sequence[Finding]) -> Verdict:
+    if causes:
+        return Verdict("faults found", f"{_count(causes)} found in the source; nothing was run.")
+    return Verdict("no fault found", "Nothing was found in the source; nothing was run.")
+
+
+def _diverged(course: Course, causes: Sequence[Finding]) -> Verdict:
+    if "non-finite" in course.symptoms:
+        words = "Values that are not finite were met, and nothing is learnt from them."
+    else:
+        words = f"The loss went down to {course.best:.3g} and ended at {course.last:.3g}."
+    return Verdict("diverged", words + _led_by(causes), course.evidence)
+
+
+def _not_learning(course: Course, causes: Sequence[Finding]) -> Verdict:
+    words = f"After {course.steps} steps the training loss is {course.last:.3g}; a model that sees no inputs reaches "
+    words += f"{course.prior:.3g} ({course.prior_name})."
+    if not causes:
+        return Verdict("not learning", words + " No rule found the cause.", course.evidence)
+    return Verdict(f"not learning: {AREAS.get(causes[0].family, 'model')}", words + _led_by(causes), course.evidence)
+
+
+def _learning(course: Course, causes: Sequence[Finding]) -> Verdict:
+    if causes:
+        learns = f"It learns (training loss {course.first:.3g} to {course.last:.3g}), but worse than it could"
+        words = learns if course.last < course.first else "Faults were found"
+        return Verdict(
+            f"impaired: {AREAS.get(causes[0].family, 'model')}", words + "." + _led_by(causes), course.evidence
+        )
+    if course.prior is not None:
+        words = f"Training loss {course.last:.3g} is below the {course.prior:.3g} of a model that sees no inputs "
+        words += f"({course.prior_name})"
+        if course.validation:
+            words += f", and validation loss {course.validation.last:.3g} keeps up with it"
+        return Verdict("healthy", words + ".", course.evidence)
+    if course.last < course.first:
+        words = f"The training loss fell from {course.first:.3g} to {course.last:.3g}, and no fault was found."
+        return Verdict("healthy", words, course.evidence)
+    words = "No fault was found, but this loss has no scale that tells whether the model learns."
+    return Verdict("no fault found", words, course.evidence)
+
+
+def _led_by(causes: Sequence[Finding]) -> str:
+    if not causes:
+        return ""
+    more = f", and {len(causes) - 1} more" if len(causes) > 1 else ""
+    return f" First cause: {causes[0].rule}{more}."
+
+
+def _count(causes: Sequence[Finding]) -> str:
+    return "1 fault" if len(causes) == 1 else f"{len(causes)} faults"
