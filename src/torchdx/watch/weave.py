@@ -39,7 +39,7 @@ def weave(function: Callable[..., Any], before: Probe | None = None, after: Prob
         raise CannotWeave(str(error)) from error
     definition = _definition(tree, inner.__name__)
     _put_in(definition, before is not None, after is not None)
-    code = _compile(tree, definition, inner)
+    code = _compile(definition, inner)
     probes = {_BEFORE: before, _AFTER: after}
     constants = tuple(probes.get(c, c) if isinstance(c, str) else c for c in code.co_consts)
     inner.__code__ = code.replace(co_consts=constants)
@@ -139,20 +139,30 @@ def _located(new: _Node, place: ast.AST) -> _Node:
     return new
 
 
-def _compile(tree: ast.Module, definition: ast.FunctionDef, function: types.FunctionType) -> types.CodeType:
-    """Compile the definition inside a function that provides its free variables, and take its code object out."""
-    free = function.__code__.co_freevars
-    bindings: list[ast.stmt] = [ast.Assign([ast.Name(name, ast.Store())], ast.Constant(None)) for name in free]
-    if function.__name__ not in free:  # else a function that names itself would find the shell's local
-        bindings.append(ast.Global([function.__name__]))
-    shell = ast.parse("def shell(): pass").body[0]
-    assert isinstance(shell, ast.FunctionDef)
-    shell.body = [*(_located(binding, definition) for binding in bindings), definition]
-    module = ast.Module([shell], [])
+def _compile(definition: ast.FunctionDef, function: types.FunctionType) -> types.CodeType:
+    """Compile the definition in surroundings like its own, and take its code object out.
+
+    A function around it provides its free variables; a class of the right name around a method provides `__class__`
+    and the mangling of private names.
+    """
     old = function.__code__
+    free = old.co_freevars
+    owner = function.__qualname__.rpartition(".")[0].rpartition(".")[2]
+    in_class = owner.isidentifier()
+    shell = ast.parse(f"def shell():\n class {owner}: pass" if in_class else "def shell(): pass").body[0]
+    assert isinstance(shell, ast.FunctionDef)
+    bindings: list[ast.stmt] = [ast.Assign([ast.Name(n, ast.Store())], ast.Constant(None)) for n in free]
+    inner = shell.body[0]
+    if isinstance(inner, ast.ClassDef):
+        inner.body = [definition]
+        shell.body = [*(_located(binding, definition) for binding in bindings), inner]
+    else:  # without the declaration a function that names itself would find the shell's local
+        own = [ast.Global([definition.name])] if definition.name not in free else []
+        shell.body = [*(_located(binding, definition) for binding in [*bindings, *own]), definition]
     flags = old.co_flags & __future__.annotations.compiler_flag
-    compiled = compile(module, old.co_filename, "exec", flags=flags, dont_inherit=True)
-    code = _code_named(_code_named(compiled, "shell"), old.co_name)
+    code: types.CodeType = compile(ast.Module([shell], []), old.co_filename, "exec", flags=flags, dont_inherit=True)
+    for name in ("shell", owner, old.co_name) if in_class else ("shell", old.co_name):
+        code = _code_named(code, name)
     if code.co_freevars != free or _parameters(code) != _parameters(old):
         raise CannotWeave(f"{function.__qualname__} does not rebuild to the same shape")
     if sys.version_info >= (3, 11):
