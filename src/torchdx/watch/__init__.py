@@ -77,6 +77,6 @@ def _attach(folder: Path, overhead: float, max_steps: int | None) -> Session:
     session.weave(_utils.worker._worker_loop, before=lambda *_: session.disarm())
     os.register_at_fork(after_in_child=session.forked)
     atexit.register(session.end)
-    session.begin()
+    session.begin(sleeping=torch.autograd.backward)
     session.governor.charge(time.perf_counter() - start)
     return session

@@ -54,12 +54,15 @@ class Losses:
 
     def _called(self, name: str) -> Callable[..., None]:
         def called(result: Any, *arguments: Any) -> None:
-            if isinstance(result, Tensor) and is_plain(result):
+            trains = isinstance(result, Tensor) and result.grad_fn is not None
+            if not (trains and self.session.asleep) and is_plain(result):
                 self._see(name, result, arguments, user_place(2))
 
         return called
 
     def _see(self, name: str, result: Tensor, arguments: tuple[Any, ...], place: Place | None) -> None:
+        if result.grad_fn is None and not self.phases.can_take(self.session.governor.affords_glance()):
+            return
         given, target = arguments[0], arguments[1] if len(arguments) > 1 else None
         value = self._value(result)
         right = None

@@ -29,12 +29,13 @@ class Models:
         self._modules: dict[int, tuple[weakref.ref[nn.Module], int]] = {}
         self._parameters: dict[int, tuple[weakref.ref[Tensor], int]] = {}
         self._names: dict[int, str] = {}
+        self._model_of: dict[int, int] = {}
         self._root_ids: set[int] = set()
         self._count = 0
         self._models = 0
         session.weave(nn.Module.__init__, after=self._constructed)
         session.weave(nn.Module.__setstate__, after=self._restored)
-        session.weave_bare(nn.Module.train, after=self._switched)
+        session.weave_bare(nn.Module.train, self._switched)
 
     def _constructed(self, _: None, module: nn.Module, *__: Any) -> None:
         self._built[id(module)] = (weakref.ref(module), user_place(2, skip_constructor_of=module))
@@ -54,6 +55,10 @@ class Models:
             return None
         self._register(root)
         return self._modules[id(module)][1]
+
+    def model_of(self, number: int) -> int:
+        """The number of the model that the module of this number was first met in."""
+        return self._model_of[number]
 
     def parameter_number(self, parameter: Tensor) -> int:
         """The parameter's number; one that belongs to no known model gets a number of its own."""
@@ -114,6 +119,7 @@ class Models:
     def _write_module(self, module: nn.Module, name: str, model: int, root: str) -> None:
         self._count += 1
         self._modules[id(module)] = (weakref.ref(module), self._count)
+        self._model_of[self._count] = model
         if isinstance(module, MODE_SENSITIVE):
             self._mode_sensitive.append(weakref.ref(module))
             self._modes = None

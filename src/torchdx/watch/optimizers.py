@@ -44,8 +44,9 @@ class Optimizers:
         session.weave(torch.nn.utils.clip_grad_norm_, after=self._clipped)
         for scheduler in (LRScheduler, ReduceLROnPlateau):
             session.weave(scheduler.__init__, after=self._scheduled)
-        register_optimizer_step_pre_hook(session.guarded(self._before))
+        register_optimizer_step_pre_hook(session.guarded(self._before, sleeps=True))
         self._after_guarded = session.guarded(self._after)
+        self._wake_guarded = session.guarded(self._wake)
         register_optimizer_step_post_hook(self._post)
 
     @property
@@ -126,8 +127,11 @@ class Optimizers:
                 self.gradients.before(optimizer, index)
 
     def _post(self, optimizer: Optimizer, *_: Any) -> None:
-        self._after_guarded(optimizer)
         session = self.session
+        if not session.asleep:
+            self._after_guarded(optimizer)
+        elif session.active and not session.sleeps_through():
+            self._wake_guarded(optimizer)
         if session.active and session.max_steps and session.step >= session.max_steps and is_free():
             session.stopped = True
             raise SystemExit(0)
@@ -136,34 +140,47 @@ class Optimizers:
         if self.session.looking:
             with self.session.governor.look():
                 self.gradients.after(optimizer)
-        held = (p for group in optimizer.param_groups for p in group["params"])
         self._count_step(self._number(optimizer), next(iter(optimizer.param_groups), {}).get("lr"))
+        self._mark(optimizer)
+
+    def _wake(self, optimizer: Optimizer) -> None:
+        self._refresh()
+        self.session.begin_step(self._count)
+        self._mark(optimizer)
+
+    def _mark(self, optimizer: Optimizer) -> None:
+        """Remember a few gradients as they are now, to see whether anybody clears them."""
         self._stale = []
-        for parameter in held:
-            if parameter.grad is not None:
-                self._stale.append((weakref.ref(parameter), id(parameter.grad), parameter.grad._version))
-                if len(self._stale) == _SENTINELS:
-                    break
+        for group in optimizer.param_groups:
+            for parameter in group["params"]:
+                gradient = parameter.grad
+                if gradient is not None:
+                    self._stale.append((weakref.ref(parameter), id(gradient), gradient._version))
+                    if len(self._stale) == _SENTINELS:
+                        return
 
     def _count_step(self, index: int, rate: Any) -> None:
         session = self.session
         session.step += 1
+        took = clock() - self._began
+        session.governor.took(took)
         if session.keeps_step:
-            self._write_step(index, rate)
-        self._backwards, self._cleared, self._clip, self.wait = 0, None, None, 0.0
-        self._began = clock()
+            self._write_step(index, rate, took)
+        self._refresh()
         session.finish_step()
         session.begin_step(self._count)
 
-    def _write_step(self, index: int, rate: Any) -> None:
+    def _refresh(self) -> None:
+        self._backwards, self._cleared, self._clip, self.wait = 0, None, None, 0.0
+        self._began = clock()
+
+    def _write_step(self, index: int, rate: Any, took: float) -> None:
         governor = self.session.governor
-        self.session.write(
-            "step",
-            n=self.session.step,
+        self.session.write_step(
             optimizer=index,
             t=round(governor.elapsed, 6),
             spent=round(governor.spent, 6),
-            took=round(clock() - self._began, 7),
+            took=round(took, 7),
             wait=round(self.wait, 7),
             objective=self._objective,
             lr=float(rate) if isinstance(rate, int | float) else None,

@@ -10,9 +10,10 @@ from torch import Tensor, nn
 
 from torchdx.watch.governor import clock
 from torchdx.watch.models import Models
+from torchdx.watch.places import user_place
 from torchdx.watch.recurrence import forget_gates
 from torchdx.watch.session import Session
-from torchdx.watch.tensors import SAMPLE, describe, is_plain, sample
+from torchdx.watch.tensors import SAMPLE, column_scales, describe, is_plain, sample
 
 FLAT = 0.01
 """A squashing unit is on its flat end where its derivative is below this: sigmoid beyond 4.6, tanh beyond 3.0."""
@@ -20,6 +21,13 @@ FLAT = 0.01
 FUNCTIONAL = {"SigmoidBackward0": "sigmoid", "TanhBackward0": "tanh", "ReluBackward0": "relu"}
 _MODULE_ACTIVATIONS = (nn.Sigmoid, nn.Tanh, nn.ReLU, nn.Softmax, nn.LogSoftmax)
 _UNITS = (nn.ReLU, nn.LeakyReLU, nn.ELU, nn.ReLU6)
+_PASSES_ON = (
+    *("ViewBackward", "UnsafeViewBackward", "ReshapeAlias", "TransposeBackward", "PermuteBackward", "TBackward"),
+    *("SqueezeBackward", "UnsqueezeBackward", "ExpandBackward", "CloneBackward", "MaxPool", "AvgPool", "AdaptiveAvg"),
+    *("NativeDropout", "MulBackward", "DivBackward", "AddBackward", "SubBackward"),
+)
+"""Operations that leave an activation what it is, where they have only one operand with a gradient."""
+_MOST_PASSED = 4
 _MOST_LAYERS = 96
 _LARGEST_PASS = 1 << 22
 
@@ -37,6 +45,9 @@ class Outputs:
         self._alive: dict[str, Tensor] = {}
         self._dead: dict[str, float] = {}
         self._last: tuple[str, bool] | None = None
+        self._activations: dict[int, str] = {}
+        self._read: set[str] = set()
+        self._first: dict[int, tuple[int, Tensor]] = {}
         self._told_input: set[int] = set()
         session.at_look.append(self._opens)
         session.at_look_end.append(self._closes)
@@ -55,6 +66,9 @@ class Outputs:
         """Put the hook in."""
         self._rows.clear()
         self._back.clear()
+        self._activations.clear()
+        self._read.clear()
+        self._first.clear()
         self._told_input.clear()
         self._last = None
         if self._hook is None and not self.session.compiled:
@@ -63,13 +77,16 @@ class Outputs:
     def _closes(self) -> None:
         """Take the hook out and write down what was seen."""
         self._unhook()
+        self._first.clear()
         if not self._rows:
             return
         forward, step = list(self._rows), self.session.step
         flags = list(self._back)
         stack = torch.stack([*self._rows.values(), *self._back.values()])
-        dead = dict(self._dead)
-        self.session.mail.send(_measure(stack), lambda table: self._tell(step, forward, flags, table, dead))
+        told = {key: {"dead": share} for key, share in self._dead.items()}
+        for key in self._read:
+            told.setdefault(key, {})["read"] = 1.0
+        self.session.mail.send(_measure(stack), lambda table: self._tell(step, forward, flags, table, told))
         self._rows.clear()
         self._back.clear()
 
@@ -79,13 +96,11 @@ class Outputs:
             self._hook = None
 
     def _tell(
-        self, step: int, rows: list[str], back: list[str], table: list[list[float]], dead: dict[str, float]
+        self, step: int, rows: list[str], back: list[str], table: list[list[float]], more: dict[str, dict[str, float]]
     ) -> None:
         layers: dict[str, dict[str, float]] = {}
         for key, values in zip(rows, table, strict=False):
-            layers[key] = dict(zip(_MEASURES, values, strict=True))
-            if key in dead:
-                layers[key]["dead"] = dead[key]
+            layers[key] = dict(zip(_MEASURES, values, strict=True)) | more.get(key, {})
         for key, values in zip(back, table[len(rows) :], strict=True):
             layers[key]["gradient"] = values[_MEASURES.index("rms")]
         self.session.write("outputs", step=step, layers=layers)
@@ -110,31 +125,47 @@ class Outputs:
             return
         key = str(number)
         tensor = output[0] if isinstance(output, tuple) and output else output
+        if given is not None and is_plain(given):
+            self._follow(given, module)
+            if module._parameters:
+                self._first.setdefault(self.models.model_of(number), (number, given.detach()))
         if key in self._rows or not is_plain(tensor) or len(self._rows) >= _MOST_LAYERS:
             return
         self._tell_input(number, module, given, output)
-        if given is not None and is_plain(given):
-            self._follow(given)
         self._keep(key, tensor, isinstance(module, _UNITS))
-        self._last = (key, isinstance(module, _MODULE_ACTIVATIONS))
+        activation = isinstance(module, _MODULE_ACTIVATIONS)
+        self._last = (key, activation)
+        if activation and tensor.grad_fn is not None:
+            self._activations[tensor.grad_fn._sequence_nr()] = key
         if isinstance(module, nn.LSTM):
             self._look_back(number, module, given, output)
 
     def _tell_input(self, number: int, module: nn.Module, given: Tensor | None, output: Any) -> None:
-        """What the model as a whole was given: only of modules that nothing contains."""
+        """What the model as a whole was given, and its first layer if that was another thing.
+
+        Only of modules that nothing contains.
+        """
         if given is None or not self.models.is_root(module) or number in self._told_input:
             return
         self._told_input.add(number)
         ending = output.grad_fn.name() if isinstance(output, Tensor) and output.grad_fn is not None else None
-        told = describe(given)
-        self.session.write("input", step=self.session.step + 1, module=number, ending=ending, **told)
+        told = {**describe(given), **column_scales(given)}
+        first, reached = self._first.pop(self.models.model_of(number), (None, given))
+        if first is not None:
+            told["first"] = {"module": first}
+            if reached.data_ptr() != given.data_ptr() or reached.numel() != given.numel():
+                told["first"] |= {**describe(reached), **column_scales(reached)}
+        self.session.write(
+            "input", step=self.session.step + 1, module=number, site=user_place(2), ending=ending, **told
+        )
 
     def _keep(self, key: str, tensor: Tensor, units: bool) -> None:
         self._rows[key] = sample(tensor)
         if units and tensor.dim() >= 2 and tensor.numel() <= _LARGEST_PASS:
             self._count_dead(key, tensor.detach())
         if tensor.requires_grad:
-            tensor.register_hook(self._returns(key))  # type: ignore[no-untyped-call]
+            register: Callable[[Callable[[Tensor], None]], object] = tensor.register_hook
+            register(self._returns(key))
 
     def _returns(self, key: str) -> Callable[[Tensor], None]:
         def come_back(gradient: Tensor) -> None:
@@ -160,21 +191,31 @@ class Outputs:
         if tensor.device.type == "cpu":
             self._dead[key] = 1.0 - float(self._alive[key].float().mean())
 
-    def _follow(self, given: Tensor) -> None:
-        """If a functional activation lies between the layer before and this one, look at its result too.
+    def _follow(self, given: Tensor, module: nn.Module) -> None:
+        """Find the activation that this module reads, and look at its result if it is a functional one.
 
         The autograd graph knows what made a tensor, and keeps the result for the backward pass.
         """
-        node = given.grad_fn
-        if node is None or self._last is None or self._last[1]:
+        node = _made_by(given)
+        if node is None:
             return
+        key = self._activations.get(node._sequence_nr())
+        if key is None and self._last is not None and not self._last[1]:
+            key = self._look_at_functional(node, self._last[0])
+        if key is not None and module._parameters:
+            self._read.add(key)
+
+    def _look_at_functional(self, node: Any, layer: str) -> str | None:
         name = FUNCTIONAL.get(node.name())
         result = getattr(node, "_saved_result", None) if name else None
-        key = f"{self._last[0]}:{name}"
-        if name and isinstance(result, Tensor) and is_plain(result) and key not in self._rows:
-            self._rows[key] = sample(result)
-            if name == "relu" and result.dim() >= 2 and result.numel() <= _LARGEST_PASS:
-                self._count_dead(key, result.detach())
+        key = f"{layer}:{name}"
+        if not name or not isinstance(result, Tensor) or not is_plain(result) or key in self._rows:
+            return None
+        self._activations[node._sequence_nr()] = key
+        self._rows[key] = sample(result)
+        if name == "relu" and result.dim() >= 2 and result.numel() <= _LARGEST_PASS:
+            self._count_dead(key, result.detach())
+        return key
 
     def _look_back(self, number: int, module: nn.LSTM, given: Tensor | None, output: Any) -> None:
         if given is None or given.device.type != "cpu":
@@ -182,6 +223,19 @@ class Outputs:
         told = forget_gates(module, given, output[0])
         if told:
             self.session.write("recurrent", step=self.session.step + 1, module=number, **told)
+
+
+def _made_by(given: Tensor) -> Any:
+    """The operation that made the tensor, seen through those that only reshape, pool, scale or drop."""
+    node = given.grad_fn
+    for _ in range(_MOST_PASSED):
+        if node is None or not node.name().startswith(_PASSES_ON):
+            break
+        parents = [parent for parent, _ in node.next_functions if parent is not None]
+        if len(parents) != 1:
+            break
+        node = parents[0]
+    return node
 
 
 _MEASURES = ["mean", "std", "rms", "zero", "flat_sigmoid", "flat_tanh"]

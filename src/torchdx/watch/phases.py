@@ -21,6 +21,9 @@ from torchdx.watch.session import DENSE, Session
 _NEAR = 256
 """Nodes of the graph searched from where `backward` is called: losses are added up close to the root."""
 
+_FIRST_BATCHES = 16
+"""Batches of each evaluation that are measured even where credit is spent."""
+
 
 @dataclass
 class Tally:
@@ -73,6 +76,7 @@ class Phase:
     first_step: int
     grad: bool
     modes: dict[str, int]
+    seen: int = 0
     tallies: dict[tuple[str, str], Tally] = field(default_factory=dict)
 
 
@@ -121,6 +125,11 @@ class Phases:
         if len(self._pending) > _NEAR:
             self._settle(set(), leave=_NEAR // 2)
         return "train"
+
+    def can_take(self, affordable: bool) -> bool:
+        """Shall one more batch of an evaluation be measured? The first always, later ones if they can be paid."""
+        phase = self._phase
+        return affordable or phase is None or phase.what != "eval" or phase.seen < _FIRST_BATCHES
 
     def _watches_training(self) -> bool:
         """Is a loss without a graph just a figure printed in the training loop, on the loader's present batch?"""
@@ -175,6 +184,7 @@ class Phases:
             phase = self._phase = Phase(what, loader, turn, self.session.step, grad, modes)
         if modes["training"] > phase.modes["training"]:
             phase.modes = modes
+        phase.seen += 1
         key = (name, str(place))
         tally = phase.tallies.get(key)
         if tally is None:

@@ -20,6 +20,12 @@ from torchdx.watch.writer import Writer
 DENSE = 256
 """Steps at the start whose facts are all kept; later ones thin out, so that a record grows with the logarithm."""
 
+AWAKE = 64
+"""Steps at the start that are never slept through."""
+
+WINDOW = 2
+"""Steps that are followed before the next nap: whether gradients were cleared shows in two."""
+
 Body = Callable[..., None]
 
 
@@ -34,6 +40,7 @@ class Session:
         self.active = True
         self.step = 0
         self.looking = False
+        self.asleep = False
         self.compiled = False
         self.stopped = False
         self.at_look: list[Body] = []
@@ -42,25 +49,31 @@ class Session:
         self._threads: dict[Callable[..., Any], tuple[list[Body], list[Body]]] = {}
         self._pid = os.getpid()
         self._rounds = 0
+        self._woke = 0
+        self._wakes = 0
+        self._kept = 0
         self._spent_before = 0.0
 
     def write(self, kind: str, **fact: Any) -> None:
         """Write one fact down."""
         self.writer.write(kind, **fact)
 
-    def guarded(self, body: Body) -> Body:
-        """The body as a probe: silent while inactive or traced, and disarmed for good by its first error."""
-        armed = True
+    def guarded(self, *bodies: Body, sleeps: bool = False) -> Body:
+        """The bodies as one probe: silent while inactive or traced, each disarmed for good by its first error.
+
+        One that `sleeps` is silent too in the steps that the session sleeps through.
+        """
+        armed = list(bodies)
 
         def probe(*args: Any) -> None:
-            nonlocal armed
-            if not (self.active and armed and is_free()):
+            if not self.active or (sleeps and self.asleep) or not is_free():
                 return
-            self.active = False  # whatever the body calls is not the patient's doing
+            self.active = False  # whatever the bodies call is not the patient's doing
             try:
-                body(*args)
+                for body in armed:
+                    body(*args)
             except Exception as error:
-                armed = False
+                armed.remove(body)
                 self.write("disarmed", probe=body.__qualname__, error=f"{type(error).__name__}: {error}")
             finally:
                 self.active = True
@@ -71,30 +84,38 @@ class Session:
         """Ask for guarded probes in a function; `begin` weaves in all that was asked for."""
         befores, afters = self._threads.setdefault(function, ([], []))
         if before:
-            befores.append(self.guarded(before))
+            befores.append(before)
         if after:
-            afters.append(self.guarded(after))
+            afters.append(after)
 
-    def weave_bare(self, function: Callable[..., Any], *, after: Body) -> None:
-        """Ask for a probe that only sets a flag, and so needs no guard; for functions called very often."""
-        self._threads.setdefault(function, ([], []))[1].append(after)
+    def weave_bare(self, function: Callable[..., Any], after: Body) -> None:
+        """Weave in, at once, a probe that only sets a flag and so needs no guard; for functions called very often."""
+        self._weave(function, None, after)
 
-    def begin(self) -> None:
-        """Weave the probes in; the record says where that cannot be done."""
+    def _weave(self, function: Callable[..., Any], before: Body | None, after: Body | None) -> None:
+        try:
+            weave(function, before, after)
+        except CannotWeave as error:
+            self.write("disarmed", probe=getattr(function, "__qualname__", "?"), error=str(error))
+
+    def begin(self, sleeping: Callable[..., Any]) -> None:
+        """Weave the probes in; those in the function `sleeping` rest while the session sleeps."""
         for function, (befores, afters) in self._threads.items():
-            try:
-                weave(function, _in_turn(befores), _in_turn(afters))
-            except CannotWeave as error:
-                self.write("disarmed", probe=getattr(function, "__qualname__", "?"), error=str(error))
+            before = self.guarded(*befores, sleeps=function is sleeping) if befores else None
+            self._weave(function, before, self.guarded(*afters) if afters else None)
         self.begin_step(1)
 
     # --- steps
 
+    def write_step(self, **fact: Any) -> None:
+        """Write the fact of the step just taken."""
+        self._kept = self.step
+        self.write("step", n=self.step, **fact)
+
     @property
     def keeps_step(self) -> bool:
-        """Is this step's fact kept: all of the first, every 2nd, 4th, ... later, and every one looked at?"""
-        stride = max(1, self.step // DENSE)
-        return self.looking or self.step % (1 << (stride.bit_length() - 1)) == 0
+        """Is this step's fact kept: all of the first, ever fewer later, and every one looked at?"""
+        return self.looking or self.step - self._kept >= self.step // DENSE
 
     def finish_step(self) -> None:
         """One optimizer step is over: close the look at it and decide about the next."""
@@ -118,6 +139,19 @@ class Session:
             with self.governor.look():
                 for look in self.at_look:
                     look()
+        elif self.step >= AWAKE and self.step - self._woke >= WINDOW:
+            nap = self.governor.nap()
+            self.asleep = nap > 0
+            self._wakes = self.step + nap
+
+    def sleeps_through(self) -> bool:
+        """Count a step taken asleep; False if it is the one to wake after."""
+        self.step += 1
+        if self.step < self._wakes:
+            return True
+        self.asleep = False
+        self._woke = self.step
+        return False
 
     # --- beginnings and ends
 
@@ -149,15 +183,3 @@ class Session:
             exception={"type": type(error).__name__, "text": str(error)[:500]} if error else None,
         )
         self.active = False
-
-
-def _in_turn(bodies: list[Body]) -> Body | None:
-    """One callable for all of them."""
-    if len(bodies) < 2:
-        return bodies[0] if bodies else None
-
-    def each(*arguments: Any) -> None:
-        for body in bodies:
-            body(*arguments)
-
-    return each

@@ -14,6 +14,7 @@ SAMPLE = 4096
 
 _GOLDEN = 2654435769
 _FULL_PASS = 1 << 20
+_ROWS = 128
 _PLAIN = (Tensor, torch.nn.Parameter)
 
 
@@ -79,6 +80,24 @@ def describe(tensor: Tensor) -> dict[str, Any]:
     told["zero"] = float((flat == 0).float().mean())
     if not math.isfinite(told["mean"]):
         told["nonfinite"] = 1.0 - float(torch.isfinite(flat).float().mean())
+    return told
+
+
+def column_scales(tensor: Tensor) -> dict[str, Any]:
+    """Whether all values are whole numbers and, of a table, how its columns differ in size.
+
+    `columns` holds the least, the middle and the greatest RMS of a column that is not constant, of a share of the rows.
+    """
+    if tensor.device.type != "cpu" or not is_plain(tensor) or tensor.numel() > _FULL_PASS:
+        return {}
+    values = tensor.detach()
+    told: dict[str, Any] = {"whole": bool((values == values.round()).all())}
+    if values.dim() != 2 or values.shape[0] < 2:
+        return told
+    rows = values[:_ROWS].float()
+    sizes = rows.square().mean(0).sqrt()[rows.std(0) > 0].sort().values
+    if sizes.numel() > 1:
+        told["columns"] = [sizes[0].item(), sizes[sizes.numel() // 2].item(), sizes[-1].item()]
     return told
 
 
