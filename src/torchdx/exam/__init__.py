@@ -32,7 +32,8 @@ def examine(program: Program | None, record: Record | None, rules: Sequence[Rule
         findings = [_with_fixes(program, finding) for finding in findings]
     course = course_of(record) if record is not None else Course(0)
     explains = {name_of(rule): rule.explains for rule in all_rules()}
-    ranked = rank(findings, explains, course.symptoms)
+    gap = {"validation-gap"} if any(finding.rule == "overfitting" for finding in findings) else set()
+    ranked = rank(findings, explains, course.symptoms | gap)
     return Diagnosis(
         verdict=verdict_of(record, course, ranked),
         findings=ranked,
@@ -71,10 +72,10 @@ def _stamped(finding: Finding, rule: Rule, seen: Seen) -> Finding:
 
 def _with_fixes(program: Program, finding: Finding) -> Finding:
     """The cures that the finding's rule can write for this source, each with its diff."""
-    rule = next((rule for rule in all_rules() if rule.code == finding.code), None)
-    if not isinstance(rule, TreatableRule) or finding.site is None or program.file(finding.site.path) is None:
+    if finding.site is None or program.file(finding.site.path) is None:
         return finding
-    return replace(finding, fixes=tuple(rule.treat(program, finding)))
+    rules: list[Any] = [rule for rule in all_rules() if rule.code == finding.code and isinstance(rule, TreatableRule)]
+    return replace(finding, fixes=tuple(fix for rule in rules for fix in rule.treat(program, finding)))
 
 
 def _run(record: Record) -> dict[str, Any]:

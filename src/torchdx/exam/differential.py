@@ -63,35 +63,48 @@ def _distinct(findings: Iterable[Finding]) -> list[Finding]:
 
 def rank(findings: Sequence[Finding], explains: Explains, symptoms: Set[str]) -> tuple[Finding, ...]:
     """Hang every explained finding under its best cause, and order the causes by what they explain."""
-    ordered = sorted(findings, key=lambda f: _weight(f, explains, symptoms))
+    present = {finding.rule for finding in findings if finding.severity != "note"}
+    brought = {rule: _reach(rule, explains, present) for rule in {finding.rule for finding in findings}}
+    ordered = sorted(findings, key=lambda f: _weight(f, brought, symptoms))
     roots: list[Finding] = []
     under: dict[int, list[Finding]] = {}
     for finding in ordered:
-        cause = next((k for k, root in enumerate(roots) if _explains(root, finding, explains)), None)
+        cause = next((k for k, root in enumerate(roots) if _explains(root, finding, brought)), None)
         if cause is None:
             roots.append(finding)
         else:
             under.setdefault(cause, []).append(finding)
     found = [replace(root, consequences=tuple(under.get(k, ()))) for k, root in enumerate(roots)]
-    return tuple(sorted(found, key=lambda f: _weight(f, explains, symptoms)))
+    return tuple(sorted(found, key=lambda f: _weight(f, brought, symptoms)))
 
 
-def _explains(cause: Finding, finding: Finding, explains: Explains) -> bool:
-    return cause.severity != "note" and finding.rule in explains.get(cause.rule, ())
+def _reach(rule: str, explains: Explains, present: Set[str]) -> frozenset[str]:
+    """What the rule's fault brings about, directly or through other faults that were found."""
+    reached: set[str] = set()
+    ahead = [rule]
+    while ahead:
+        new = explains.get(ahead.pop(), frozenset()) - reached - {rule}
+        reached |= new
+        ahead += sorted(new & present)
+    return frozenset(reached)
 
 
-def _weight(finding: Finding, explains: Explains, symptoms: Set[str]) -> tuple[object, ...]:
+def _explains(cause: Finding, finding: Finding, brought: Explains) -> bool:
+    return cause.severity != "note" and finding.rule in brought[cause.rule]
+
+
+def _weight(finding: Finding, brought: Explains, symptoms: Set[str]) -> tuple[object, ...]:
     """Causes before their effects, what explains more before what explains less, the graver and surer first.
 
     A finding that others can explain sorts behind those that can explain it, as it explains fewer of the rest.
     """
-    brought = explains.get(finding.rule, frozenset())
+    effects = brought[finding.rule]
     return (
         finding.severity == "note",
-        -len(brought & symptoms),
+        -len(effects & symptoms),
         SEVERITIES.index(finding.severity or "warning"),
         -len(finding.consequences),
-        -len(brought),
+        -len(effects),
         -round(finding.confidence, 3),
         str(finding.site),
     )

@@ -70,7 +70,7 @@ def _attach(folder: Path, overhead: float, max_steps: int | None) -> Session:
     models = Models(session)
     Outputs(session, models)
     optimizers = Optimizers(session, models, Gradients(session, models))
-    Trouble(session)
+    Trouble(session, models)
     phases = Phases(session, models)
     Losses(session, phases)
     Loaders(session, phases, optimizers)

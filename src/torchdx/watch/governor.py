@@ -6,11 +6,11 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-LOAN = 0.06
+LOAN = 0.08
 """Seconds that may be spent at once, before they are earned: learners' scripts last seconds, and the first steps
 tell most. The loan is paid back before any other look is taken."""
 
-FIRST = 4
+FIRST = 8
 """Steps at the start that are looked at in any case."""
 
 BURST = 1.0

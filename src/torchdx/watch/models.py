@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from torchdx.watch.places import Place, user_place
 from torchdx.watch.session import Session
-from torchdx.watch.tensors import SAMPLE, is_plain, sample
+from torchdx.watch.tensors import is_plain, sample
 
 MODE_SENSITIVE = (nn.modules.dropout._DropoutNd, nn.modules.batchnorm._BatchNorm)
 _WRAPPERS = ("module.", "_orig_mod.")
@@ -181,7 +181,7 @@ def _first_look(parameter: Tensor) -> dict[str, float | bool]:
     if not is_plain(parameter) or parameter.device.type != "cpu":
         return {}
     values = parameter.detach()
-    seen = values.float() if values.numel() <= _FULL_PASS else sample(values, SAMPLE)
+    seen = values.float() if values.numel() <= _FULL_PASS else sample(values)
     spread, mean = torch.std_mean(seen, correction=0)
     low, high = torch.aminmax(seen)
     told: dict[str, float | bool] = {

@@ -24,10 +24,13 @@ def is_user_code(code: CodeType) -> bool:
     """Is this code of the user's program, not of Python, torch or another installed package?"""
     known = _is_user.get(id(code))
     if known is None:
-        name = code.co_filename
-        foreign = name.startswith((*_FOREIGN, "<frozen")) or "site-packages" in name or "dist-packages" in name
-        known = _is_user[id(code)] = (not foreign, code)
+        known = _is_user[id(code)] = (is_user_file(code.co_filename), code)
     return known[0]
+
+
+def is_user_file(name: str) -> bool:
+    """Is this a file of the user's program?"""
+    return not (name.startswith((*_FOREIGN, "<frozen")) or "site-packages" in name or "dist-packages" in name)
 
 
 def user_place(depth: int = 1, skip_constructor_of: object = None) -> Place | None:

@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-SAMPLE = 4096
-"""Elements that stand for a large tensor."""
+SAMPLE = 1024
+"""Elements that stand for a tensor: a share is then known to 3 %, two standard errors, and a look costs little."""
 
 _GOLDEN = 2654435769
 _FULL_PASS = 1 << 20

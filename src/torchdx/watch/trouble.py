@@ -1,49 +1,83 @@
-"""What goes wrong: values that are not finite, and warnings."""
+"""Trouble that shows itself while training runs: losses that are not finite, and warnings."""
 
 from __future__ import annotations
 
 import math
+import re
 import warnings
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from torchdx.watch.places import is_user_code, user_place
+from torchdx.watch.models import Models
+from torchdx.watch.origin import first_nonfinite, node_at, position
+from torchdx.watch.places import Place, absolute, is_user_file, user_place
 from torchdx.watch.session import Session
-from torchdx.watch.tensors import is_plain, number
+from torchdx.watch.tensors import number
 
-_NODES = 4000
 _MOST_WARNINGS = 50
+_FRAME = re.compile(r'^\s*File "(?P<file>.+)", line (?P<line>\d+), in ', re.MULTILINE)
 
 
 class Trouble:
     """Finds where the first NaN or infinity came from, the moment a loss shows one, and keeps warnings."""
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: Session, models: Models) -> None:
         self.session = session
+        self.models = models
         self._found = False
+        self._wanted: tuple[int, str] | None = None
+        self._tracing = False
         self._warnings = 0
-        session.weave(torch.autograd.backward, before=self._backward)
+        session.weave(torch.autograd.backward, before=self._backward, after=self._was_backward)
+        session.at_end.append(self._forgets_lines)
         self._keep_warnings()
 
     def _backward(self, tensors: Any, *_: Any) -> None:
         root = tensors if isinstance(tensors, Tensor) else next(iter(tensors), None)
-        if self._found or not isinstance(root, Tensor) or root.device.type != "cpu" or root.numel() != 1:
+        if not isinstance(root, Tensor) or root.device.type != "cpu" or root.numel() != 1:
             return
-        value = number(root)
-        if math.isfinite(value):
+        if self._found:
+            self._tell_line(root)
+        elif not math.isfinite(number(root)):
+            self._found = True
+            with self.session.governor.look():
+                self._tell(root)
+
+    def _tell(self, root: Tensor) -> None:
+        origin, node, parameters = first_nonfinite(root)
+        origin["parameters"] = [self.models.parameter_number(p) for p in parameters[:4]]
+        value, place = number(root), user_place(3)
+        step = self.session.step + 1
+        self.session.write("nonfinite", step=step, what="loss", value=value, site=place, origin=origin)
+        if node is not None:
+            self._wanted = (position(root, node), origin["operation"])
+
+    # --- the line of the operation, which only the next forward pass can tell
+
+    def _was_backward(self, _: None, *__: Any) -> None:
+        """Have autograd note the lines of the next forward pass, if nobody else does: no check, no other number."""
+        if self._tracing:
+            self._forgets_lines()
+        elif self._wanted and not self.session.compiled and not torch.is_anomaly_enabled():
+            self._tracing = True
+            torch.set_anomaly_enabled(True, False)
+
+    def _tell_line(self, root: Tensor) -> None:
+        if self._wanted is None:
             return
-        self._found = True
-        with self.session.governor.look():
-            self.session.write(
-                "nonfinite",
-                step=self.session.step + 1,
-                what="loss",
-                value=value,
-                site=user_place(2),
-                origin=first_nonfinite(root),
-            )
+        place, name = self._wanted
+        self._forgets_lines()  # before this backward pass, which is to run as ever
+        node = node_at(root, place, name)
+        line = _user_line(node.metadata.get("traceback_", ())) if node is not None else None
+        if line:
+            self.session.write("nonfinite_line", operation=name, site=line)
+
+    def _forgets_lines(self) -> None:
+        if self._tracing:
+            torch.set_anomaly_enabled(False, True)
+        self._tracing, self._wanted = False, None
 
     def _keep_warnings(self) -> None:
         """See warnings where Python formats them: whoever replaced `showwarning` is left alone."""
@@ -61,68 +95,10 @@ class Trouble:
         warnings._showwarnmsg_impl = showing  # type: ignore[attr-defined]
 
 
-def first_nonfinite(root: Tensor) -> dict[str, Any] | None:
-    """The earliest operation of the graph behind `root` that took finite numbers and gave others.
-
-    Goes by what autograd saved for the backward pass. Told are the operation, which of its operands was saved, the
-    operand's range, and whether parameters are themselves non-finite already. None where nothing saved says more.
-    """
-    found: dict[str, Any] | None = None
-    spoilt = 0
-    queue, seen = [root.grad_fn], {root.grad_fn}
-    for _ in range(_NODES):
-        if not queue:
-            break
-        node = queue.pop(0)
-        if node is None:
-            continue
-        parameter = getattr(node, "variable", None)
-        if isinstance(parameter, Tensor) and not bool(torch.isfinite(parameter.detach()).all()):
-            spoilt += 1
-        told = _suspect(node)
-        if told:
-            found = told  # breadth first from the loss: the last one found lies earliest in the forward pass
-        for parent, _ in node.next_functions:
-            if parent is not None and parent not in seen:
-                seen.add(parent)
-                queue.append(parent)
-    if found is None and not spoilt:
-        return None
-    return {**(found or {}), "nonfinite_parameters": spoilt}
-
-
-_RESULTS = ("_saved_result",)
-_OPERANDS = ("_saved_self", "_saved_other", "_saved_exponent", "_saved_mat1", "_saved_input")
-_TOUCHY = ("Log", "Div", "Sqrt", "Rsqrt", "Pow", "Exp", "Reciprocal", "Norm", "Acos", "Asin", "Cross", "NllLoss")
-
-
-def _suspect(node: Any) -> dict[str, Any] | None:
-    name = node.name()
-    if not name.startswith(_TOUCHY):
-        return None
-    for attribute in (*_RESULTS, *_OPERANDS):
-        saved = getattr(node, attribute, None)
-        if not isinstance(saved, Tensor) or not is_plain(saved):
-            continue
-        values = saved.detach()
-        finite = bool(torch.isfinite(values).all())
-        low, high = (end.item() for end in torch.aminmax(values))
-        outside = attribute not in _RESULTS and finite and _breaks(name, attribute, low, high)
-        overflow = attribute in _RESULTS and not finite
-        if outside or overflow:
-            return {"operation": name, "operand": attribute.removeprefix("_saved_"), "min": low, "max": high}
+def _user_line(frames: Any) -> Place | None:
+    """The innermost line of the user's own among formatted frames."""
+    found = [match for frame in frames for match in _FRAME.finditer(frame)]
+    for match in reversed(found):
+        if is_user_file(match["file"]):
+            return [absolute(match["file"]), int(match["line"]), 1, None, None]
     return None
-
-
-def _breaks(name: str, attribute: str, low: float, high: float) -> bool:
-    """Does this operation give NaN or infinity for an operand of this range?"""
-    if name.startswith(("Log", "Sqrt", "Rsqrt")) and attribute == "_saved_self" and not name.startswith("LogS"):
-        return low < 0 or (low == 0 and not name.startswith("Sqrt"))
-    if name.startswith(("Div", "Reciprocal")):
-        return attribute in ("_saved_other", "_saved_self") and low <= 0 <= high
-    if name.startswith("Exp"):
-        return high > 88.7
-    return False
-
-
-__all__ = ["Trouble", "first_nonfinite", "is_user_code"]
