@@ -12,7 +12,7 @@ Explains = Mapping[str, Set[str]]
 
 
 def merge(findings: Iterable[Finding]) -> list[Finding]:
-    """One finding where source and run show the same fault: same rule, and same line or the only one of each side."""
+    """One finding where source and run show the same fault: same rule, and same line or the only one measured."""
     by_rule: dict[str, list[Finding]] = {}
     for finding in findings:
         by_rule.setdefault(finding.rule, []).append(finding)
@@ -25,7 +25,7 @@ def _merge_rule(findings: Sequence[Finding]) -> list[Finding]:
     merged = []
     for finding in measured:
         twin = next((f for f in read if _same_place(f, finding)), None)
-        if twin is None and len(read) == len(measured) == 1:
+        if twin is None and read and len(measured) == 1:  # what runs is often another line than what is at fault
             twin = read[0]
         if twin is not None:
             read.remove(twin)
@@ -65,7 +65,7 @@ def rank(findings: Sequence[Finding], explains: Explains, symptoms: Set[str]) ->
     """Hang every explained finding under its best cause, and order the causes by what they explain."""
     present = {finding.rule for finding in findings if finding.severity != "note"}
     brought = {rule: _reach(rule, explains, present) for rule in {finding.rule for finding in findings}}
-    ordered = sorted(findings, key=lambda f: _weight(f, brought, symptoms))
+    ordered = sorted(findings, key=lambda f: (_causes(f.rule, brought, present), *_weight(f, brought, symptoms)))
     roots: list[Finding] = []
     under: dict[int, list[Finding]] = {}
     for finding in ordered:
@@ -87,6 +87,11 @@ def _reach(rule: str, explains: Explains, present: Set[str]) -> frozenset[str]:
         reached |= new
         ahead += sorted(new & present)
     return frozenset(reached)
+
+
+def _causes(rule: str, brought: Explains, present: Set[str]) -> int:
+    """How many of the other faults found bring this one about and not the other way round."""
+    return sum(rule in brought[other] and other not in brought[rule] for other in present if other != rule)
 
 
 def _explains(cause: Finding, finding: Finding, brought: Explains) -> bool:

@@ -16,7 +16,9 @@ from typing import Any
 
 from torchdx.record.anatomy import Layer, Loader, LossUse, Optimizer, Parameter, Phase, site_of
 from torchdx.record.facts import PATTERN, RUN, Fact, UnreadableRecord, read_facts, read_run
+from torchdx.record.movement import Movement, movements_of
 from torchdx.record.process import Process
+from torchdx.record.progress import Progress, progress_of
 from torchdx.record.series import Series
 
 __all__ = [
@@ -24,10 +26,12 @@ __all__ = [
     "Layer",
     "Loader",
     "LossUse",
+    "Movement",
     "Optimizer",
     "Parameter",
     "Phase",
     "Process",
+    "Progress",
     "Record",
     "Series",
     "UnreadableRecord",
@@ -140,6 +144,17 @@ class Record:
         held = frozenset().union(*(optimizer.parameter_ids for optimizer in self.optimizers))
         return [p for p in self.parameters if p.trainable and p.id not in held]
 
+    def left_out_parameters(self) -> list[Parameter]:
+        """The unoptimised parameters that hold a gradient for nothing, in a model other parts of which are optimised.
+
+        Gradients reach the parts of a loss that nobody means to train, too: so those of whole other models, and those
+        whose values were loaded, are not among them.
+        """
+        held = frozenset().union(*(optimizer.parameter_ids for optimizer in self.optimizers))
+        trained = {parameter.model for parameter in self.parameters if parameter.id in held}
+        pulled = self.process.last("gradients").get("outside", ())  # the last: others may have been added since
+        return [p for p in self.unoptimised_parameters() if p.id in pulled and p.model in trained and not p.loaded]
+
     @property
     def loaders(self) -> Sequence[Loader]:
         """Every DataLoader that gave a batch."""
@@ -156,6 +171,16 @@ class Record:
     def learning_rate(self) -> Series:
         """The learning rate of the first parameter group, over optimizer steps."""
         return self.process.learning_rate
+
+    @cached_property
+    def progress(self) -> Progress:
+        """How far training got, on the loss's own scale."""
+        return progress_of(self)
+
+    @cached_property
+    def movements(self) -> list[Movement]:
+        """How the weights of each optimizer move."""
+        return movements_of(self)
 
     def phases(self, what: str) -> list[Phase]:
         """The phases of this kind: "train" or "eval"."""

@@ -32,6 +32,8 @@ class Parameter:
     layer: str = ""
     kind: str = ""
     site: Site | None = None
+    model: int | None = None
+    loaded: bool = False
     looks: list[tuple[int, Sequence[float | None]]] = field(default_factory=list, repr=False)
 
     @property

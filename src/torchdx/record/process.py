@@ -63,6 +63,8 @@ class Process:
                 layer=self._named(owner.get("name"), owner),
                 kind=owner.get("cls", ""),
                 site=site_of(owner.get("site")),
+                model=fact.get("model"),
+                loaded=fact.get("loaded", False),
             )
         for look in self.all("gradients"):
             for key, measures in look["params"].items():

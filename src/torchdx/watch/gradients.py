@@ -33,10 +33,14 @@ class Gradients:
         self._values: Tensor | None = None
         self._norms: Tensor | None = None
         self._missing: list[int] = []
+        self._outside: list[int] = []
+        self._held: set[int] = set()
 
     def before(self, optimizer: Optimizer, index: int) -> None:
         """Measure gradients, and take a sample of the values, just before the step."""
         held = [p for group in optimizer.param_groups for p in group["params"] if p.requires_grad]
+        self._held.update(self.models.parameter_number(p) for p in held)
+        self._outside = self.models.with_gradient(besides=self._held)
         self._missing = [self.models.parameter_number(p) for p in held if p.grad is None]
         usable = [p for p in held if p.grad is not None and is_plain(p) and is_plain(p.grad)]
         usable = [p for p in usable if p.device == usable[0].device]
@@ -62,7 +66,7 @@ class Gradients:
         value = self._values.square().mean(1).sqrt()
         update = (now - self._values).square().mean(1).sqrt()
         numbers = [self.models.parameter_number(p) for p in self._chosen]
-        step, index, missing = self.session.step + 1, self._optimizer, self._missing
+        step, index, missing, outside = self.session.step + 1, self._optimizer, self._missing, self._outside
         total = self._norms.square().sum().sqrt()
 
         def tell(table: Sequence[Sequence[Any]]) -> None:
@@ -73,6 +77,7 @@ class Gradients:
                 optimizer=index,
                 norm=last[0],
                 missing=missing,
+                outside=outside,
                 params={str(n): row for n, row in zip(numbers, rows, strict=True)},
             )
 

@@ -29,12 +29,14 @@ class Models:
         self._modules: dict[int, tuple[weakref.ref[nn.Module], int]] = {}
         self._parameters: dict[int, tuple[weakref.ref[Tensor], int]] = {}
         self._names: dict[int, str] = {}
+        self._loaded: dict[int, weakref.ref[Tensor]] = {}
         self._model_of: dict[int, int] = {}
         self._root_ids: set[int] = set()
         self._count = 0
         self._models = 0
         session.weave(nn.Module.__init__, after=self._constructed)
         session.weave(nn.Module.__setstate__, after=self._restored)
+        session.weave(nn.Module.load_state_dict, after=self._filled)
         session.weave_bare(nn.Module.train, self._switched)
 
     def _constructed(self, _: None, module: nn.Module, *__: Any) -> None:
@@ -42,6 +44,10 @@ class Models:
 
     def _restored(self, _: None, module: nn.Module, *__: Any) -> None:
         self._built.setdefault(id(module), (weakref.ref(module), None))
+
+    def _filled(self, _: Any, module: nn.Module, *__: Any) -> None:
+        """Its weights come from elsewhere: whoever leaves them alone may mean to."""
+        self._loaded.update((id(p), weakref.ref(p)) for p in module.parameters())
 
     # --- numbers
 
@@ -67,6 +73,14 @@ class Models:
             return known[1]
         self._write_parameter(parameter, None, None)
         return self._parameters[id(parameter)][1]
+
+    def with_gradient(self, besides: set[int]) -> list[int]:
+        """The numbers of all trainable parameters that hold a gradient, besides those with these numbers."""
+        return [
+            number
+            for ref, number in self._parameters.values()
+            if number not in besides and (p := ref()) is not None and p.requires_grad and p.grad is not None
+        ]
 
     def is_root(self, module: nn.Module) -> bool:
         """Does no other module contain it?"""
@@ -165,6 +179,7 @@ class Models:
             dtype=str(parameter.dtype).removeprefix("torch."),
             device=parameter.device.type,
             trainable=parameter.requires_grad,
+            loaded=id(parameter) in self._loaded and self._loaded[id(parameter)]() is parameter,
             initial=_first_look(parameter),
         )
         return number

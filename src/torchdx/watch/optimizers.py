@@ -11,6 +11,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
 
+from torchdx.watch.clearing import Clearing
 from torchdx.watch.governor import clock
 from torchdx.watch.gradients import Gradients
 from torchdx.watch.models import Models
@@ -19,7 +20,6 @@ from torchdx.watch.session import Session
 from torchdx.watch.tensors import is_free, number
 
 _PLAIN = (bool, int, float, str, type(None))
-_SENTINELS = 4
 
 
 class Optimizers:
@@ -34,10 +34,9 @@ class Optimizers:
         self._count = 0
         self._began = clock()
         self._backwards = 0
-        self._cleared: bool | None = None
         self._objective: float | None = None
         self._clip: tuple[float, float] | None = None
-        self._stale: list[tuple[weakref.ref[Tensor], int, int]] = []
+        self.clearing = Clearing()
         self.wait = 0.0
         session.weave(Optimizer.__init__, after=self._constructed)
         session.weave(torch.autograd.backward, before=self._backward)
@@ -90,29 +89,12 @@ class Optimizers:
 
     def _backward(self, tensors: Any, *_: Any) -> None:
         root = tensors if isinstance(tensors, Tensor) else next(iter(tensors), None)
-        if self._backwards == 0:
-            self._cleared = self._were_cleared()
+        self.clearing.before_backward()
         self._backwards += 1
         if isinstance(root, Tensor) and root.numel() == 1 and root.device.type == "cpu":
             self._objective = number(root)
         if not self._count and not self._made:  # no optimizer: a hand-written update, so each backward is a step
             self._count_step(0, None)
-
-    def _were_cleared(self) -> bool | None:
-        """Have the gradients of the step before been cleared? None if that cannot be told.
-
-        A gradient that is the same tensor at the same version as right after the step was left as it was.
-        """
-        judged = False
-        for ref, identity, version in self._stale:
-            parameter = ref()
-            if parameter is None:
-                continue
-            judged = True
-            gradient = parameter.grad
-            if gradient is None or id(gradient) != identity or gradient._version != version:
-                return True
-        return False if judged else None
 
     def _clipped(self, total: Any, parameters: Any, max_norm: Any, *_: Any) -> None:
         if isinstance(total, Tensor) and total.device.type == "cpu" and total.numel() == 1:
@@ -141,23 +123,13 @@ class Optimizers:
             with self.session.governor.look():
                 self.gradients.after(optimizer)
         self._count_step(self._number(optimizer), next(iter(optimizer.param_groups), {}).get("lr"))
-        self._mark(optimizer)
+        self.clearing.mark(self._number(optimizer), optimizer)
 
     def _wake(self, optimizer: Optimizer) -> None:
         self._refresh()
+        self.clearing.forget()
         self.session.begin_step(self._count)
-        self._mark(optimizer)
-
-    def _mark(self, optimizer: Optimizer) -> None:
-        """Remember a few gradients as they are now, to see whether anybody clears them."""
-        self._stale = []
-        for group in optimizer.param_groups:
-            for parameter in group["params"]:
-                gradient = parameter.grad
-                if gradient is not None:
-                    self._stale.append((weakref.ref(parameter), id(gradient), gradient._version))
-                    if len(self._stale) == _SENTINELS:
-                        return
+        self.clearing.mark(self._number(optimizer), optimizer)
 
     def _count_step(self, index: int, rate: Any) -> None:
         session = self.session
@@ -171,7 +143,7 @@ class Optimizers:
         session.begin_step(self._count)
 
     def _refresh(self) -> None:
-        self._backwards, self._cleared, self._clip, self.wait = 0, None, None, 0.0
+        self._backwards, self._clip, self.wait = 0, None, 0.0
         self._began = clock()
 
     def _write_step(self, index: int, rate: Any, took: float) -> None:
@@ -185,7 +157,7 @@ class Optimizers:
             objective=self._objective,
             lr=float(rate) if isinstance(rate, int | float) else None,
             backwards=self._backwards,
-            cleared=self._cleared,
+            cleared=self.clearing.told(index),
             clip=self._clip,
             looked=self.session.looking,
         )

@@ -14,10 +14,11 @@ from torchdx.watch.tensors import is_plain
 _NODES = 4000
 _RESULTS = ("_saved_result", "_saved_inverse")
 _OPERANDS = ("_saved_self", "_saved_other", "_saved_mat1", "_saved_mat2", "_saved_input", "_saved_target", "_saved_x1")
+_EDGES = {"_saved_other": 1, "_saved_mat1": 1, "_saved_mat2": 1}  # which of the node's edges; else the first
 _MASKED = ("Softmax", "LogSoftmax", "NllLoss", "SafeSoftmax")  # where -inf is a usual way to leave things out
 _MAKERS = ("Exp", "Expm1", "Sqrt", "Rsqrt", "Reciprocal", "Tan", "LinalgInv", "Pow", "Std", "Div", "Cumprod", "Prod")
 _STEEP = ("Sqrt", "LinalgVectorNorm", "Std", "Acos", "Asin", "Pow", "Cdist", "Norm")  # infinite slope somewhere finite
-_TOUCHY = ("Log", "Div", "Exp", "Reciprocal", "Rsqrt")
+_TOUCHY = ("Log", "Log2", "Log10", "Log1P", "Div", "Exp", "Reciprocal", "Rsqrt")
 _LARGEST = 3.4028234e38
 
 
@@ -98,8 +99,8 @@ def _judge(node: Any) -> tuple[dict[str, Any], Any]:
     operands = {attribute: saved for attribute in _OPERANDS if (saved := _saved(node, attribute)) is not None}
     for attribute, values in operands.items():
         if not _is_finite(values, name.startswith(_MASKED)):
-            parent = next((p for p, _ in node.next_functions if p is not None and not hasattr(p, "variable")), None)
-            if parent is None or attribute == "_saved_target":
+            parent = _maker(node, attribute)
+            if parent is None:
                 return {"cause": "input", "operation": name, "operand": attribute.removeprefix("_saved_")}, node
             return {"cause": "operation", "operation": _name(parent), **_range_before(parent)}, parent
     for attribute, values in operands.items():
@@ -113,6 +114,13 @@ def _judge(node: Any) -> tuple[dict[str, Any], Any]:
                 guilty = next((p for p, _ in node.next_functions if p is not None), node)
             return {"cause": "operation", "operation": _name(guilty), **_range_before(guilty)}, guilty
     return {}, None
+
+
+def _maker(node: Any, attribute: str) -> Any:
+    """The operation that an operand is the result of; None for data and parameters, which no operation made."""
+    place = _EDGES.get(attribute, 0) + (attribute == "_saved_mat2" and node.name().startswith("Addmm"))
+    parent = node.next_functions[place][0] if place < len(node.next_functions) else None
+    return None if attribute == "_saved_target" or hasattr(parent, "variable") else parent
 
 
 def _saved(node: Any, attribute: str) -> Tensor | None:
@@ -160,9 +168,9 @@ def _breaks(name: str, attribute: str, values: Tensor, node: Any) -> bool:
         if not isinstance(exponent, int | float) or attribute != "_saved_self":
             return False
         negative_root = exponent != int(exponent) and bool((values < 0).any())
-        return negative_root or (exponent > 0 and _peak(values) > _LARGEST ** (1 / exponent))
+        return negative_root or bool(exponent > 0 and _peak(values) > math.pow(_LARGEST, 1 / exponent))
     if name == "MseLoss" and attribute == "_saved_self":
-        return _peak(values) > _LARGEST**0.5
+        return _peak(values) > math.sqrt(_LARGEST / values.numel())
     return False
 
 
@@ -179,4 +187,4 @@ def _has_steep_slope(node: Any) -> bool:
 
 
 def _is_touchy(node: Any) -> bool:
-    return (_name(node) or "").startswith(_TOUCHY)
+    return _name(node) in _TOUCHY

@@ -28,6 +28,7 @@ _PASSES_ON = (
 )
 """Operations that leave an activation what it is, where they have only one operand with a gradient."""
 _MOST_PASSED = 4
+_MOST_IDLE = 64
 _MOST_LAYERS = 96
 _LARGEST_PASS = 1 << 22
 
@@ -49,6 +50,7 @@ class Outputs:
         self._read: set[str] = set()
         self._first: dict[int, tuple[int, Tensor]] = {}
         self._told_input: set[int] = set()
+        self._idle = 0
         session.at_look.append(self._opens)
         session.at_look_end.append(self._closes)
         session.at_end.append(self._unhook)
@@ -70,6 +72,7 @@ class Outputs:
         self._read.clear()
         self._first.clear()
         self._told_input.clear()
+        self._idle = 0
         self._last = None
         if self._hook is None and not self.session.compiled:
             self._hook = nn.modules.module.register_module_forward_hook(self._called)
@@ -113,9 +116,13 @@ class Outputs:
         self.session.governor.charge(clock() - start)
 
     def _forward(self, module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
-        if not torch.is_grad_enabled():  # evaluation began under our hook: let it run free
-            self._unhook()
+        if not torch.is_grad_enabled():  # a teacher's call, or evaluation began under our hook: let that run free
+            self._idle += 1
+            if self._idle > _MOST_IDLE:
+                self._unhook()
             return
+        if isinstance(output, Tensor) and output.dim() == 0 and not module._parameters and not module._modules:
+            return  # a loss, seen elsewhere
         number = self.models.number_of(module)
         if number is None:
             return
@@ -129,12 +136,12 @@ class Outputs:
             self._follow(given, module)
             if module._parameters:
                 self._first.setdefault(self.models.model_of(number), (number, given.detach()))
+        activation = isinstance(module, _MODULE_ACTIVATIONS)
+        self._last = (key, activation)
         if key in self._rows or not is_plain(tensor) or len(self._rows) >= _MOST_LAYERS:
             return
         self._tell_input(number, module, given, output)
         self._keep(key, tensor, isinstance(module, _UNITS))
-        activation = isinstance(module, _MODULE_ACTIVATIONS)
-        self._last = (key, activation)
         if activation and tensor.grad_fn is not None:
             self._activations[tensor.grad_fn._sequence_nr()] = key
         if isinstance(module, nn.LSTM):
@@ -164,8 +171,7 @@ class Outputs:
         if units and tensor.dim() >= 2 and tensor.numel() <= _LARGEST_PASS:
             self._count_dead(key, tensor.detach())
         if tensor.requires_grad:
-            register: Callable[[Callable[[Tensor], None]], object] = tensor.register_hook
-            register(self._returns(key))
+            tensor.register_hook(self._returns(key))
 
     def _returns(self, key: str) -> Callable[[Tensor], None]:
         def come_back(gradient: Tensor) -> None:

@@ -24,6 +24,9 @@ _NEAR = 256
 _FIRST_BATCHES = 16
 """Batches of each evaluation that are measured even where credit is spent."""
 
+_MOST_KEPT = 32
+"""Batches of an evaluation whose losses are kept one by one, so that two evaluations can be compared batch by batch."""
+
 
 @dataclass
 class Tally:
@@ -35,7 +38,9 @@ class Tally:
     samples: int = 0
     total: float = 0.0
     squares: float = 0.0
-    right: float | None = None
+    right: float = 0.0
+    judged: int = 0
+    each: list[float] = field(default_factory=list)
 
     def add(self, value: float | None, right: float | None, samples: int) -> None:
         """Count one more batch; a value that could not be read is left out."""
@@ -43,10 +48,13 @@ class Tally:
         if value is None:
             return
         self.samples += samples
+        if len(self.each) < _MOST_KEPT:
+            self.each.append(value)
         self.total += value * samples
         self.squares += value * value * samples
         if right is not None:
-            self.right = (self.right or 0.0) + right * samples
+            self.right += right * samples
+            self.judged += samples
 
     def told(self) -> dict[str, Any]:
         """The tally as part of a fact."""
@@ -62,7 +70,7 @@ class Tally:
             "samples": self.samples,
             "mean": mean,
             "error": error,
-            "accuracy": None if self.right is None else self.right / self.samples,
+            "accuracy": self.right / self.judged if self.judged else None,
         }
 
 
@@ -209,13 +217,18 @@ class Phases:
             batches=max(tally.batches for tally in phase.tallies.values()),
             grad=phase.grad,
             modes=phase.modes,
-            losses=[tally.told() for tally in phase.tallies.values()],
+            losses=[tally.told() | _each(tally, phase.what) for tally in phase.tallies.values()],
         )
 
     def _ends(self) -> None:
         """The last phase ends with the process."""
         self._settle(set())
         self._close()
+
+
+def _each(tally: Tally, what: str) -> dict[str, Any]:
+    whole = what == "eval" and 1 < tally.batches == len(tally.each)
+    return {"each": [float(f"{value:.6g}") for value in tally.each]} if whole else {}
 
 
 def _sequences(roots: list[Tensor]) -> Iterator[int]:

@@ -1,0 +1,53 @@
+# `make demo` and `make test` are all that a newcomer needs. Both set up `.venv` first, once.
+
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/.ready
+CORPUS ?= $(wildcard $(addprefix .venv/lib/python3*/site-packages/torch/,nn optim utils distributed))
+
+# One thread a process: the tests run several at a time, and sums in a fixed order give the same digits everywhere.
+export OMP_NUM_THREADS = 1
+export MKL_NUM_THREADS = 1
+
+.PHONY: help setup demo test docs rule bench-overhead bench-check clean
+
+help:
+	@echo "make demo              run the doctor on examples/digits.py"
+	@echo "make test              every check: format, lint, types, tests"
+	@echo "make docs              write docs/rules/ again from the rules"
+	@echo "make rule NAME=some-fault FAMILY=loss       start a new rule"
+	@echo "make bench-overhead    what watching costs, against a bare run"
+	@echo "make bench-check CORPUS=folder              how fast 'torchdx check' reads"
+	@echo "make clean             remove what was built, .venv too"
+
+setup: $(READY)
+
+$(READY): pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@
+
+demo: $(READY)
+	$(BIN)/torchdx run examples/digits.py
+
+test: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow"
+
+docs: $(READY)
+	$(BIN)/python -m torchdx.pages docs/rules
+
+rule: $(READY)
+	@$(BIN)/python tools/new_rule.py "$(NAME)" "$(FAMILY)"
+
+bench-overhead: $(READY)
+	$(BIN)/python bench/overhead.py
+
+bench-check: $(READY)
+	$(BIN)/python bench/check.py $(CORPUS)
+
+clean:
+	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache torchdx-runs
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

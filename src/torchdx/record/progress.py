@@ -1,0 +1,123 @@
+"""How far training got, on a scale that has a meaning: where the loss began, ended, and what knowing nothing costs."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from statistics import median
+from typing import TYPE_CHECKING
+
+from torchdx.record.anatomy import LossUse
+from torchdx.record.series import Series
+
+if TYPE_CHECKING:
+    from torchdx.record import Record
+
+EARLIEST = 5
+"""Losses at the start that are averaged."""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """The loss at first, at last, at its lowest and highest (all smoothed), and that of a model that sees no inputs.
+
+    `prior` is the latter, in the loss's own unit: H(Y) for a classifier, the targets' variance for squared errors.
+    None where the loss has no such scale.
+    """
+
+    first: float = math.nan
+    last: float = math.nan
+    best: float = math.nan
+    worst: float = math.nan
+    prior: float | None = None
+    prior_name: str = ""
+    finite: bool = True
+
+    @property
+    def gain(self) -> float:
+        """Which share of the loss was learnt away: of the prior where there is one, else of the first loss.
+
+        NaN for a loss that is not positive, as its zero means nothing.
+        """
+        base = self.prior if self.prior and self.prior > 0 else self.first
+        if not (base > 0 and self.last > 0):
+            return math.nan
+        return 1 - self.last / base
+
+
+def progress_of(record: Record) -> Progress:
+    """Put the run's loss on its scale."""
+    use = main_loss(record)
+    series = loss_series(record, use)
+    prior, name = prior_of(record, use)
+    if prior and use is not None:
+        prior *= _scale(series, use.series())
+    finite = series.finite
+    whole = len(finite) == len(series) and not record.nonfinite
+    if not finite:
+        return Progress(prior=prior, prior_name=name, finite=whole)
+    window = max(1, min(len(finite) // 10, 50))
+    means = _means(finite, window)
+    return Progress(
+        first=finite.earliest(min(window, EARLIEST)).mean,
+        last=finite.latest(window).mean,
+        best=min(means),
+        worst=max(means),
+        prior=prior,
+        prior_name=name,
+        finite=whole,
+    )
+
+
+def main_loss(record: Record) -> LossUse | None:
+    """The loss that training is judged by: the classifier's if there is one, else the one called most."""
+    if record.classification:
+        return record.classification
+    return next((use for use in record.losses if any(True for _ in use.calls())), None)
+
+
+def loss_series(record: Record, use: LossUse | None) -> Series:
+    """The training loss over steps: the objective, or the loss calls' own values where no objective was seen."""
+    if record.objective:
+        return record.objective
+    return use.series() if use else Series()
+
+
+def prior_of(record: Record, use: LossUse | None) -> tuple[float | None, str]:
+    """The loss of a model that sees no inputs, and what that number is called; None where the loss has no scale."""
+    if use is None or use.option("weight") is not None or len({u.function for u in record.losses}) > 1:
+        return None, ""
+    if use is record.classification:
+        return record.label_entropy, "label entropy H(Y)"
+    if use.function == "mse_loss":
+        spreads = [look["target"].get("std") for look in use.calls() if look["target"].get("std")]
+        if spreads:
+            return sum(s * s for s in spreads) / len(spreads), "variance of the targets"
+    if use.function.startswith("binary_cross_entropy"):
+        return _binary_entropy(use), "label entropy H(Y)"
+    return None, ""
+
+
+def _binary_entropy(use: LossUse) -> float | None:
+    looks = [look["target"] for look in use.calls() if look["target"].get("mean") is not None]
+    crisp = all(abs(t["std"] ** 2 - t["mean"] * (1 - t["mean"])) < 1e-3 for t in looks)
+    share = sum(t["mean"] for t in looks) / len(looks) if looks else 0.0
+    if not crisp or not 0 < share < 1:
+        return None
+    return -share * math.log(share) - (1 - share) * math.log(1 - share)
+
+
+def _scale(objective: Series, loss: Series) -> float:
+    """What the loss is multiplied by before `backward`: 1 / 4 in accumulation over 4, 65536 by a gradient scaler."""
+    values = dict(loss.finite)
+    times = [value / values[step] for step, value in objective.finite if values.get(step)]
+    if not times:
+        return 1.0
+    usual = median(times)
+    return usual if usual > 0 and all(abs(one / usual - 1) < 0.01 for one in times) else 1.0
+
+
+def _means(series: Series, window: int) -> list[float]:
+    """The means of windows that follow each other."""
+    values = series.values
+    return [sum(values[k : k + window]) / window for k in range(0, len(values) - window + 1, window)]

@@ -1,0 +1,167 @@
+"""An LSTM starts with its forget gates half shut, so that it forgets before it can learn to remember.
+
+Seen as a recurrent network that learns what lies a few steps back and nothing that lies farther, with gradients that
+all but vanish on their way back in time.
+
+Hurts because what is left of a memory after T steps is f^T, f = sigmoid(b_ih + b_hh + ...). At the usual start the
+sum of the two biases is near 0, so f = 0.5 and f^20 = 1e-6; with a sum of 1, f = 0.73 and a memory's half-life is 2.2
+steps, with 3 it is 14, with 5 it is 103.
+
+Helped by starting the forget gate's bias at 1 or more. PyTorch adds two biases and orders the gates i, f, g, o:
+
+    with torch.no_grad():
+        lstm.bias_hh_l0[hidden : 2 * hidden].fill_(1.0)
+
+No fault when nothing has to be remembered for more than a few steps; so, from source alone, this is only a note.
+
+Sources: R. Jozefowicz, W. Zaremba and I. Sutskever, "An Empirical Exploration of Recurrent Network Architectures"
+(2015); C. Tallec and Y. Ollivier, "Can recurrent neural networks warp time?" (2018).
+"""
+
+from __future__ import annotations
+
+import ast
+import math
+import re
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from torchdx.finding import Finding, Fix
+from torchdx.source import edits
+
+if TYPE_CHECKING:
+    from torchdx.record import Fact, Record
+    from torchdx.source import Call, Program
+
+code, family, severity = "TDX302", "activations", "warning"
+needs = frozenset({"outputs"})
+explains = frozenset({"vanishing-gradient", "not-learning"})
+
+INITIALISES = re.compile(rb"bias_(ih|hh)|forget|[\"']bias|all_weights|chrono|load_state_dict|from_pretrained")
+
+OPEN = 0.5
+"""Forget-gate bias below which the gate starts half shut or worse (catalogue, row 50)."""
+
+LONG = 20
+"""Steps from which a half-shut gate keeps less than a millionth: 0.5^20 = 9.5e-7 (catalogue, row 50)."""
+
+KEPT = 1e-3
+"""Share of a memory, in the best unit at any look, below which the start of a sequence is out of reach (row 50)."""
+
+LEARNT = 0.1
+"""Share of the loss learnt away above which the memory is taken to suffice: sequences often need only their end."""
+
+
+def in_source(program: Program) -> Iterator[Finding]:
+    """Every LSTM in a program that nowhere sets a recurrent bias."""
+    for call in program.calls("torch.nn.LSTM", "torch.nn.LSTMCell"):
+        bias = call.argument(3 if call.name.endswith("LSTM") else 2, "bias")
+        if call.is_certain and bias is None and not any(INITIALISES.search(text) for text in _texts(program, call)):
+            yield Finding(
+                message="the forget gates of this LSTM start half shut: their biases sum to about 0",
+                site=call.site,
+                cure="start the forget gate's part of one of the two biases at 1 or more",
+                confidence=0.6,
+                severity="note",
+            )
+
+
+def _texts(program: Program, call: Call) -> Iterator[bytes]:
+    """The file of the LSTM, and those that make objects of its class."""
+    yield call.file.bytes
+    owner = call.function.owner if call.function is not None else None
+    init = owner.method("__init__") if owner is not None else None
+    for caller in program.callers(init) if init is not None else ():
+        yield caller.file.bytes
+
+
+def in_run(record: Record) -> Iterator[Finding]:
+    """LSTMs that forget all of a long sequence, to the end of a training that learnt next to nothing."""
+    looks: dict[int, list[Fact]] = {}
+    for fact in record.process.all("recurrent"):
+        if fact.get("forget_bias") and "keeps" in fact:
+            looks.setdefault(fact["module"], []).append(fact)
+    for number, facts in looks.items():
+        layer, last = record.process.layers.get(str(number)), facts[-1]
+        keeps = max(fact["keeps"] for fact in facts)
+        shut = last["forget_bias"][0] < OPEN and last["length"] >= LONG and keeps < KEPT
+        if layer is not None and shut and record.progress.gain < LEARNT:
+            yield Finding(
+                message=f"the forget gates of {layer.name or 'this LSTM'} keep at most {keeps:.1g} of a memory over "
+                f"{last['length']} steps, and nothing is learnt",
+                site=layer.site,
+                layer=layer.name,
+                evidence={
+                    "forget-gate bias (sum of both)": last["forget_bias"][0],
+                    "forget gate, mean": last["forget"],
+                    "sequence length": last["length"],
+                    "share kept by the best unit": keeps,
+                },
+                cure=f"start the forget gate's part of one of the two biases at 1, or at log {last['length']} = "
+                f"{math.log(last['length']):.1f} if the whole sequence matters",
+                confidence=0.7,
+            )
+
+
+def treat(program: Program, finding: Finding) -> Iterator[Fix]:
+    """Start the forget gate's part of the second bias at 3, right after the LSTM is made."""
+    call = next((c for c in program.calls("torch.nn.LSTM", "torch.nn.LSTMCell") if c.site == finding.site), None)
+    statement = call.file.statement(call.node) if call is not None else None
+    if call is None or not isinstance(statement, ast.Assign) or statement.value is not call.node:
+        return
+    func, hidden, target = call.node.func, call.argument(1, "hidden_size"), statement.targets[0]
+    layers = call.argument(2, "num_layers")
+    simple = layers is None or call.name.endswith("Cell") or layers.literal == 1
+    if hidden is None or not simple or not isinstance(func, ast.Attribute) or isinstance(target, ast.Tuple):
+        return
+    owner, size = call.file.text_of(func.value), hidden.text
+    size = size if isinstance(hidden.node, (ast.Name, ast.Attribute, ast.Constant)) else f"({size})"
+    bias = f"{call.file.text_of(target)}.{'bias_hh' if call.name.endswith('Cell') else 'bias_hh_l0'}"
+    line = f"{owner}.init.constant_({bias}[{size} : 2 * {size}], 3.0)"
+    found = edits.fix("open the forget gates", call.file, [edits.insert_after(call.file, statement, line)])
+    if found is not None:
+        yield found
+
+
+def sick() -> None:
+    import torch
+    from torch import nn
+
+    torch.manual_seed(0)
+    length, hidden = 40, 32
+    inputs = 0.1 * torch.randn(512, length, 1)
+    labels = torch.randint(2, (512,))
+    inputs[:, 0, 0] = 2.0 * labels - 1
+    lstm = nn.LSTM(1, hidden, batch_first=True)  # TDX302
+    head = nn.Linear(hidden, 2)
+    optimizer = torch.optim.Adam([*lstm.parameters(), *head.parameters()], lr=0.01)
+    for _ in range(6):
+        for rows in torch.randperm(len(inputs)).split(64):
+            optimizer.zero_grad()
+            loss = nn.functional.cross_entropy(head(lstm(inputs[rows])[0][:, -1]), labels[rows])
+            loss.backward()
+            optimizer.step()
+    print(f"{loss.item():.3f}")
+
+
+def healthy() -> None:
+    import torch
+    from torch import nn
+
+    torch.manual_seed(0)
+    length, hidden = 40, 32
+    inputs = 0.1 * torch.randn(512, length, 1)
+    labels = torch.randint(2, (512,))
+    inputs[:, 0, 0] = 2.0 * labels - 1
+    lstm = nn.LSTM(1, hidden, batch_first=True)
+    with torch.no_grad():
+        dict(lstm.named_parameters())["bias_hh_l0"][hidden : 2 * hidden].fill_(3.0)
+    head = nn.Linear(hidden, 2)
+    optimizer = torch.optim.Adam([*lstm.parameters(), *head.parameters()], lr=0.01)
+    for _ in range(6):
+        for rows in torch.randperm(len(inputs)).split(64):
+            optimizer.zero_grad()
+            loss = nn.functional.cross_entropy(head(lstm(inputs[rows])[0][:, -1]), labels[rows])
+            loss.backward()
+            optimizer.step()
+    print(f"{loss.item():.3f}")

@@ -1,0 +1,213 @@
+"""Pictures that lie in 0..1 already are divided by 255 once more.
+
+Seen as inputs whose largest value is 1/255 = 0.0039, a network that is stuck at the frequencies of the classes,
+first-layer gradients several hundred times smaller than the last layer's.
+
+Hurts because the inputs all but vanish: to the first layer every picture is the same, nearly black one, and its
+weights' gradient, which is proportional to the input, is 255 times too small.
+
+Helped by dividing once. `ToTensor` divides pictures and byte arrays by 255 itself; after it nothing more is to be
+done.
+
+No fault when the pictures were brought back to 0..255 in between, or were never divided: `PILToTensor` and
+`torch.from_numpy` leave bytes as they are.
+
+Sources: torchvision documentation, `torchvision.transforms.ToTensor`.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from torchdx.finding import Finding, Fix
+from torchdx.record import site_of
+from torchdx.source import edits
+from torchdx.source.scales import composed, divides_by_255, lambda_of, scaled_by, transform_scales
+from torchdx.source.values import Instance, Operation, Result, Value
+
+if TYPE_CHECKING:
+    from torchdx.record import Fact, Record
+    from torchdx.source import Program, SourceFile
+
+code, family, severity = "TDX501", "data", "error"
+needs = frozenset({"input"})
+explains = frozenset({"not-learning", "vanishing-gradient"})
+
+NEAR = 0.01
+"""How near to 1/255 the brightest value must come: any batch of pictures holds white, or nearly."""
+
+ROW = 49
+"""Numbers in a row from which a table is taken for flattened pictures (7 x 7 pixels)."""
+
+
+def in_source(program: Program) -> Iterator[Finding]:
+    """Every division by 255 of something that certainly was scaled before."""
+    found = {(file.path, node): (file, node, words) for file, node, words in (*_again(program), *_in_compose(program))}
+    for file, node, words in found.values():
+        yield Finding(
+            message=f"`{file.text_of(node)[:50]}` divides by 255 what lies in 0..1 already: {words}",
+            site=file.site(node),
+            evidence={"largest_value": round(1 / 255, 5)},
+            cure="divide once: leave this division out",
+            confidence=0.95,
+        )
+
+
+def _divisions(program: Program) -> Iterator[tuple[SourceFile, ast.expr]]:
+    for file in program.torch_files:
+        if b"255" not in file.bytes:
+            continue
+        for node in file.index.parents:
+            if isinstance(node, ast.Constant) and node.value in (255, 255.0) and not isinstance(node.value, bool):
+                above = file.parent(node)
+                if isinstance(above, ast.BinOp) and isinstance(above.op, ast.Div) and above.left is node:
+                    above = file.parent(above)
+                if isinstance(above, (ast.BinOp, ast.Call)):
+                    yield file, above
+
+
+def _again(program: Program) -> Iterator[tuple[SourceFile, ast.expr, str]]:
+    for file, node in _divisions(program):
+        inner = divides_by_255(program.evaluate(file, node))
+        before = scaled_by(inner) if inner is not None else None
+        if before is not None:
+            yield file, node, _where(before)
+
+
+def _where(before: Value) -> str:
+    if isinstance(before, Result):
+        inner = before.module if before.module is not None else before
+        call = before.module.call if before.module is not None and before.module.call is not None else before.call
+        return f"{inner.name.rpartition('.')[2]} did it (line {call.site.line} of {call.file.path})"
+    if isinstance(before, Operation):
+        place = before.operands[0].site
+        return f"it was divided before (line {place.line} of {place.path})"
+    return "it was scaled before"
+
+
+def _in_compose(program: Program) -> Iterator[tuple[SourceFile, ast.expr, str]]:
+    """A function that divides, as a later step of a Compose than ToTensor."""
+    for call in program.calls("torchvision.transforms.Compose", "torchvision.transforms.v2.Compose"):
+        value = call.value
+        steps = composed(value) if isinstance(value, Instance) else ()
+        for place, step in enumerate(steps):
+            function = lambda_of(step)
+            if function is None or not any(transform_scales(before) for before in steps[:place]):
+                continue
+            for node in function.returns:
+                inner = divides_by_255(program.evaluate(function.file, node))
+                if inner is not None and len(function.returns) == 1:
+                    yield function.file, node, f"ToTensor, {place} step(s) before, did it"
+
+
+def in_run(record: Record) -> Iterator[Finding]:
+    """Models whose pictures were never brighter than 1/255, which is white divided twice."""
+    given: dict[int, list[Fact]] = {}
+    for fact in record.process.all("input"):
+        first = fact.get("first", {})
+        if "max" in fact and "module" in first:
+            reached = {**fact, **first} if "max" in first else fact  # the model may itself divide
+            given.setdefault(fact["module"], []).append(reached)
+    for facts in given.values():
+        if all(_is_dark(fact) for fact in facts) and max(fact["max"] for fact in facts) > (1 - NEAR) / 255:
+            yield Finding(
+                message=f"the model's inputs lie between 0 and {max(fact['max'] for fact in facts):.5f}, and 1/255 is "
+                "0.00392: they were divided by 255 twice",
+                site=site_of(facts[0].get("site")),
+                evidence={
+                    "least input": min(fact["min"] for fact in facts),
+                    "greatest input": max(fact["max"] for fact in facts),
+                    "std of the inputs": facts[0]["std"],
+                },
+                cure="divide once: leave one of the divisions out",
+                confidence=0.9,
+                severity="warning",
+            )
+
+
+def _is_dark(fact: Fact) -> bool:
+    """Are these pictures, flat or not, with nothing below 0 or above 1/255?"""
+    shape = fact["shape"]
+    pictures = len(shape) in (3, 4) or (len(shape) == 2 and shape[1] >= ROW)
+    return bool(pictures and fact["min"] >= 0 and 0 < fact["max"] <= (1 + NEAR) / 255)
+
+
+def treat(program: Program, finding: Finding) -> Iterator[Fix]:
+    """Leave the second division out."""
+    file = program.file(finding.site.path) if finding.site else None
+    node = file.node_at(finding.site, ast.BinOp, ast.Call) if file is not None and finding.site else None
+    change = None
+    if file is not None and isinstance(node, ast.BinOp):
+        change = edits.replace(file, node, file.text_of(node.left))
+    elif file is not None and isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+        change = edits.unwrap(file, node, node.func.value if len(node.args) == 1 else node.args[0])
+    found = edits.fix("leave out the second division", file, [change]) if file is not None and change else None
+    if found is not None:
+        yield found
+
+
+def sick() -> None:
+    import numpy
+    import torch
+    from sklearn.datasets import load_digits
+    from torch import nn
+    from torch.utils.data import DataLoader, Dataset
+
+    class Pictures(Dataset[tuple[torch.Tensor, int]]):
+        def __init__(self) -> None:
+            digits = load_digits()
+            self.pictures = (digits.data * 15.9375).astype(numpy.uint8)
+            self.labels = digits.target
+
+        def __len__(self) -> int:
+            return len(self.labels)
+
+        def __getitem__(self, place: int) -> tuple[torch.Tensor, int]:
+            return torch.from_numpy(self.pictures[place]).float() / 255, self.labels[place]
+
+    torch.manual_seed(0)
+    loader = DataLoader(Pictures(), batch_size=64, shuffle=True)
+    model = nn.Sequential(nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 10))
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.003)
+    for _ in range(5):
+        for inputs, labels in loader:
+            inputs = inputs / 255.0  # TDX501
+            optimizer.zero_grad()
+            loss = nn.functional.cross_entropy(model(inputs), labels)
+            loss.backward()
+            optimizer.step()
+    print(f"{loss.item():.3f}")
+
+
+def healthy() -> None:
+    import numpy
+    import torch
+    from sklearn.datasets import load_digits
+    from torch import nn
+    from torch.utils.data import DataLoader, Dataset
+
+    class Pictures(Dataset[tuple[torch.Tensor, int]]):
+        def __init__(self) -> None:
+            digits = load_digits()
+            self.pictures = (digits.data * 15.9375).astype(numpy.uint8)
+            self.labels = digits.target
+
+        def __len__(self) -> int:
+            return len(self.labels)
+
+        def __getitem__(self, place: int) -> tuple[torch.Tensor, int]:
+            return torch.from_numpy(self.pictures[place]).float() / 255, self.labels[place]
+
+    torch.manual_seed(0)
+    loader = DataLoader(Pictures(), batch_size=64, shuffle=True)
+    model = nn.Sequential(nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 10))
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.003)
+    for _ in range(5):
+        for inputs, labels in loader:
+            optimizer.zero_grad()
+            loss = nn.functional.cross_entropy(model(inputs), labels)
+            loss.backward()
+            optimizer.step()
+    print(f"{loss.item():.3f}")

@@ -1,0 +1,193 @@
+"""Each training batch holds only a few of the classes, because the data are sorted by label and never shuffled.
+
+Seen as a loss that is near zero within a batch and leaps at the next, and a model that says what it saw last; measured
+is the entropy of the labels in a batch beside what random batches of the same size would have.
+
+Hurts because each step follows the gradient of one class alone: the model learns to answer it to everything, and
+unlearns it at the next. Stochastic gradient descent rests on batches whose gradient is, on average, that of all data.
+
+Helped by `shuffle=True` in the training loader (or `torch.randperm` where batches are cut by hand).
+
+No fault when a sampler of the user's own makes up the batches, when each batch is so small that chance explains it, or
+when the loader serves evaluation.
+
+Sources: Y. Bengio, "Practical Recommendations for Gradient-Based Training of Deep Architectures" (2012), section 3;
+PyTorch documentation, `torch.utils.data.DataLoader`.
+"""
+
+from __future__ import annotations
+
+import ast
+import math
+from collections.abc import Iterator, Mapping
+from statistics import median
+from typing import TYPE_CHECKING
+
+from torchdx.finding import Finding, Fix, NotEnough
+from torchdx.source import edits
+
+if TYPE_CHECKING:
+    from torchdx.record import Fact, Loader, Record
+    from torchdx.source import Program
+
+code, family, severity = "TDX503", "data", "warning"
+needs = frozenset({"loss"})
+explains = frozenset({"not-learning", "diverged", "validation-gap", "exploding-gradient", "learning-rate-too-high"})
+
+PURE = 0.5
+"""Entropy of a batch over that of a random one, in the middle look (catalogue, row 33): the healthy zoo and forty other
+programs read 0.98 to 1.05 (single batches 0.59 and up), data sorted by class 0 to 0.35."""
+
+LOOKS = 5
+"""Looks that are needed to know the classes of the whole data and the middle batch."""
+
+MIXED = 0.3
+"""Nats that random batches must have to be told from pure ones: batches of one sample never have any."""
+
+
+def in_run(record: Record) -> Iterator[Finding | NotEnough]:
+    """A classifier whose batches are far purer than chance."""
+    use, counts = record.classification, record.label_counts
+    if use is None:
+        return
+    looks = [look for look in use.calls() if len(look["target"].get("shape", ())) == 1 and look["target"].get("counts")]
+    loader = _loader(record)
+    if not looks or (loader is not None and loader.order != "sequential"):
+        return
+    if len(looks) < LOOKS:
+        yield NotEnough(needs=f"at least {LOOKS} looks at the labels")
+        return
+    ratios = [ratio for look in looks if (ratio := _purity(look, counts)) is not None]
+    if len(ratios) >= LOOKS and median(ratios) < PURE:
+        classes = median(len(look["target"]["counts"]) for look in looks)
+        yield Finding(
+            message=f"the middle training batch holds {classes:.0f} of {len(counts)} classes: the data are sorted and "
+            "not shuffled",
+            site=loader.site if loader is not None else use.site,
+            evidence={
+                "entropy of a batch over that of a random one": median(ratios),
+                "classes in a batch": classes,
+                "classes in all": len(counts),
+                "commonest label of each batch": [_commonest(look) for look in looks[:50]],
+            },
+            cure="give the training DataLoader shuffle=True",
+            confidence=0.95,
+        )
+
+
+def _loader(record: Record) -> Loader | None:
+    """The loader that the first training phase drew from."""
+    number = next((phase.loader for phase in record.phases("train")), None)
+    return next((loader for loader in record.loaders if loader.id == number), None)
+
+
+def _labels(look: Fact) -> dict[int, int]:
+    return {int(label): count for label, count in look["target"]["counts"].items()}
+
+
+def _commonest(look: Fact) -> int:
+    labels = _labels(look)
+    return max(labels, key=labels.__getitem__)
+
+
+def _purity(look: Fact, whole: Mapping[int, int]) -> float | None:
+    """The batch's entropy over the mean entropy of random batches of its size; None where chance cannot be told."""
+    labels = _labels(look)
+    size, total = sum(labels.values()), sum(whole.values())
+    usual = sum(_expected(size, count / total) for count in whole.values())
+    if usual < MIXED:
+        return None
+    return sum(_term(count / size) for count in labels.values()) / usual
+
+
+def _expected(size: int, share: float) -> float:
+    """The mean of -f log f for the frequency f of a class among `size` random draws."""
+    if size > 512:  # then hardly below the entropy itself
+        return _term(share)
+    chances = (math.comb(size, k) * share**k * (1 - share) ** (size - k) for k in range(size + 1))
+    return sum(chance * _term(k / size) for k, chance in enumerate(chances))
+
+
+def _term(share: float) -> float:
+    return -share * math.log(share) if share > 0 else 0.0
+
+
+def treat(program: Program, finding: Finding) -> Iterator[Fix]:
+    """Shuffle in the loader."""
+    file = program.file(finding.site.path) if finding.site else None
+    node = file.node_at(finding.site, ast.Call) if file is not None and finding.site else None
+    if file is None or not isinstance(node, ast.Call) or not file.text_of(node.func).endswith("DataLoader"):
+        return
+    given = next((keyword.value for keyword in node.keywords if keyword.arg == "shuffle"), None)
+    if given is not None:
+        change = edits.replace(file, given, "True")
+    elif len(node.args) > 2:
+        change = edits.replace(file, node.args[2], "True")
+    else:
+        change = edits.insert_keyword(file, node, "shuffle=True")
+    found = edits.fix("shuffle the training data", file, [change])
+    if found is not None:
+        yield found
+
+
+def sick() -> None:
+    import torch
+    from sklearn.datasets import load_wine
+    from torch import nn
+    from torch.utils.data import DataLoader, TensorDataset
+
+    torch.manual_seed(0)
+    wine = load_wine()
+    table = torch.tensor((wine.data - wine.data.mean(0)) / wine.data.std(0), dtype=torch.float32)
+    loader = DataLoader(TensorDataset(table, torch.tensor(wine.target)), batch_size=16)  # TDX503
+    model = nn.Sequential(nn.Linear(13, 32), nn.ReLU(), nn.Linear(32, 3))
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.05)
+    for _ in range(10):
+        for rows, labels in loader:
+            optimizer.zero_grad()
+            loss = nn.functional.cross_entropy(model(rows), labels)
+            loss.backward()
+            optimizer.step()
+    print(f"{loss.item():.3f}")
+
+
+def healthy() -> None:
+    import torch
+    from sklearn.datasets import load_wine
+    from torch import nn
+    from torch.utils.data import DataLoader, TensorDataset
+
+    torch.manual_seed(0)
+    wine = load_wine()
+    table = torch.tensor((wine.data - wine.data.mean(0)) / wine.data.std(0), dtype=torch.float32)
+    loader = DataLoader(TensorDataset(table, torch.tensor(wine.target)), batch_size=16, shuffle=True)
+    model = nn.Sequential(nn.Linear(13, 32), nn.ReLU(), nn.Linear(32, 3))
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.05)
+    for _ in range(10):
+        for rows, labels in loader:
+            optimizer.zero_grad()
+            loss = nn.functional.cross_entropy(model(rows), labels)
+            loss.backward()
+            optimizer.step()
+    print(f"{loss.item():.3f}")
+
+
+def looks_like_it() -> None:
+    import torch
+    from sklearn.datasets import load_digits
+    from torch import nn
+    from torch.utils.data import DataLoader, TensorDataset
+
+    torch.manual_seed(0)
+    digits = load_digits()  # in no order of labels to begin with
+    pictures = torch.tensor(digits.data, dtype=torch.float32) / 8 - 1
+    loader = DataLoader(TensorDataset(pictures, torch.tensor(digits.target)), batch_size=8)
+    model = nn.Sequential(nn.Linear(64, 32), nn.ReLU(), nn.Linear(32, 10))
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.05)
+    for _ in range(5):
+        for images, labels in loader:
+            optimizer.zero_grad()
+            loss = nn.functional.cross_entropy(model(images), labels)
+            loss.backward()
+            optimizer.step()
+    print(f"{loss.item():.3f}")

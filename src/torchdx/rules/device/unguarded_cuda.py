@@ -1,0 +1,217 @@
+"""A program insists on a CUDA device without asking whether there is one.
+
+Seen as `AssertionError: Torch not compiled with CUDA enabled`, or `RuntimeError: No CUDA GPUs are available`, as soon
+as the program runs on a laptop, on a Mac (whose accelerator is `mps`), in continuous integration, or on another
+maker's card.
+
+Hurts because `.cuda()` and the string "cuda" can name nothing but an NVIDIA (or ROCm) GPU, while `.to(device)` can
+name any device, the CPU included. Where some tensors are moved by `.cuda()` and others by `.to(device)`, the two also
+drift apart, and the first operation on both fails with "Expected all tensors to be on the same device".
+
+Helped by choosing one device where the program starts, and moving everything by `.to(device)`:
+
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    model = Net().to(device)
+
+No fault when the call is made only where CUDA was found or asked for: under `if torch.cuda.is_available()`, a
+command-line option, a `try`, or after the program has refused to go on without a GPU.
+
+Sources: PyTorch documentation, "CUDA semantics: device-agnostic code".
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from torchdx.finding import Finding, Fix
+from torchdx.source import edits
+
+if TYPE_CHECKING:
+    from torchdx.source import Call, Program, SourceFile
+
+code, family, severity = "TDX101", "device", "warning"
+needs: frozenset[str] = frozenset()
+explains: frozenset[str] = frozenset()
+
+ASKS = re.compile(r"cuda|gpu|device|is_available|cpu", re.IGNORECASE)
+INSISTS = re.compile(
+    rb"cuda\.set_device|init_process_group|nccl|LOCAL_RANK|assert torch\.cuda\.is_available|^exec\(", re.MULTILINE
+)
+OTHERS = ("autocast", "GradScaler", "Generator", "startswith", "type")
+CHOICE = '"cuda" if torch.cuda.is_available() else "cpu"'
+
+
+def in_source(program: Program) -> Iterator[Finding]:
+    """Every call that needs a CUDA device and stands under no condition that could have to do with devices."""
+    for file in program.torch_files:
+        if b"cuda" not in file.bytes or INSISTS.search(file.bytes) or _is_test(file) or _leaves_without(program, file):
+            continue
+        for node in sorted(set(_hard_wired(program, file)), key=lambda node: (node.lineno, node.col_offset)):
+            if not _asked(program, file, node):
+                yield Finding(
+                    message=f"`{file.text_of(node)[:60]}` needs a CUDA device, and nothing asks whether there is one",
+                    site=file.site(node),
+                    cure="choose `device` once, from torch.cuda.is_available(), and use `.to(device)` everywhere",
+                    confidence=0.9,
+                )
+
+
+def _is_test(file: SourceFile) -> bool:
+    """Is it a test, which runs where its author wants it to run?"""
+    return re.search(r"(^|[\\/])(tests?[\\/]|test_[^\\/]*$|conftest)", file.path) is not None
+
+
+def _hard_wired(program: Program, file: SourceFile) -> Iterator[ast.expr]:
+    for scope in file.index.calls_in:
+        for call in program.calls_in(file, scope):
+            name = call.method
+            moved = name == "cuda" and call.receiver is not None and not call.name and _is_fixed(call)
+            if moved or (name.endswith("Tensor") and call.name.startswith("torch.cuda.")):
+                yield call.node
+            elif name not in OTHERS:
+                given = call.argument(0 if name in ("to", "device") else None, "device")
+                yield from _word(program, file, given.node) if given is not None else ()
+
+
+def _is_fixed(call: Call) -> bool:
+    """Is no device, or a numbered one, named, rather than a chosen one?"""
+    given = next(call.arguments(), None)
+    return given is None or isinstance(given.node, ast.Constant)
+
+
+def _word(program: Program, file: SourceFile, node: ast.expr) -> Iterator[ast.expr]:
+    """The string "cuda", written here or given once and for all to the name that is written here."""
+    if isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value.startswith("cuda"):
+        yield node
+    elif isinstance(node, ast.Name):
+        binding = program.names.binding(file, node)
+        if not isinstance(binding, list) and binding is not None and isinstance(binding.value, ast.Constant):
+            yield from _word(program, file, binding.value)
+
+
+def _asked(program: Program, file: SourceFile, node: ast.expr) -> bool:
+    if file.enclosing(node, ast.Try, ast.arguments) is not None or any(
+        _asks(program, file, test) for test in file.guards(node)
+    ):
+        return True
+    around = program.expression(file, node).function
+    callers = program.callers(around) if around is not None else []
+    return bool(callers) and all(any(_asks(program, c.file, t) for t in c.file.guards(c.node)) for c in callers)
+
+
+def _asks(program: Program, file: SourceFile, test: ast.expr) -> bool:
+    if ASKS.search(file.text_of(test)):
+        return True
+    names = [node for node in ast.walk(test) if isinstance(node, ast.Name)]
+    found = [program.names.binding(file, name) for name in names]
+    values = [b.value for b in found if b is not None and not isinstance(b, list) and b.value is not None]
+    return any(ASKS.search(file.text_of(value)) for value in values)
+
+
+def _leaves_without(program: Program, file: SourceFile) -> bool:
+    """Does the program refuse to go on where there is no GPU?"""
+    for node in file.index.calls.get("is_available", ()):
+        statement = file.statement(node)
+        if isinstance(statement, ast.Assert):
+            return True
+        if isinstance(statement, ast.If) and isinstance(statement.test, ast.UnaryOp):
+            last = statement.body[-1]
+            if isinstance(last, ast.Raise) or (isinstance(last, ast.Expr) and "exit" in file.text_of(last)):
+                return True
+    return False
+
+
+def treat(program: Program, finding: Finding) -> Iterator[Fix]:
+    """Ask at the place itself."""
+    file = program.file(finding.site.path) if finding.site else None
+    node = file.node_at(finding.site, ast.Call, ast.Constant) if file is not None and finding.site else None
+    if file is None or "torch" not in file.module_scope.bindings:
+        return
+    if isinstance(node, ast.Constant):
+        inner = f"({CHOICE})" if isinstance(file.parent(node), ast.BinOp) else CHOICE
+        found = edits.fix("use the GPU only where there is one", file, [edits.replace(file, node, inner)])
+    elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "cuda":
+        text = f"{file.text_of(node.func.value)}.to({CHOICE})"
+        found = edits.fix("use the GPU only where there is one", file, [edits.replace(file, node, text)])
+    else:
+        return
+    if found is not None:
+        yield found
+
+
+def sick() -> None:
+    import sys
+
+    import torch
+    from sklearn.datasets import load_digits
+    from torch import nn
+
+    torch.manual_seed(0)
+    digits = load_digits()
+    inputs = torch.tensor(digits.data, dtype=torch.float32) / 16
+    labels = torch.tensor(digits.target)
+    model = nn.Sequential(nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 10))
+    if len(sys.argv) > 1:
+        model = model.cuda()  # TDX101
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.003)
+    loss_of = nn.CrossEntropyLoss()
+    for _ in range(8):
+        order = torch.randperm(len(inputs))
+        for rows in order.split(64):
+            optimizer.zero_grad()
+            loss = loss_of(model(inputs[rows]), labels[rows])
+            loss.backward()
+            optimizer.step()
+    print(f"{loss.item():.3f}")
+
+
+def healthy() -> None:
+    import torch
+    from sklearn.datasets import load_digits
+    from torch import nn
+
+    torch.manual_seed(0)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    digits = load_digits()
+    inputs = torch.tensor(digits.data, dtype=torch.float32, device=device) / 16
+    labels = torch.tensor(digits.target, device=device)
+    model = nn.Sequential(nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 10))
+    model = model.to(device)
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.003)
+    loss_of = nn.CrossEntropyLoss()
+    for _ in range(8):
+        order = torch.randperm(len(inputs), device=device)
+        for rows in order.split(64):
+            optimizer.zero_grad()
+            loss = loss_of(model(inputs[rows]), labels[rows])
+            loss.backward()
+            optimizer.step()
+    print(f"{loss.item():.3f}")
+
+
+def looks_like_it() -> None:
+    import argparse
+
+    import torch
+    from torch import nn
+
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--gpu", action="store_true")
+    wanted = parser.parse_args().gpu and torch.cuda.is_available()
+    torch.manual_seed(0)
+    model = nn.Linear(4, 1)
+    inputs = torch.randn(256, 4)
+    targets = inputs.sum(1, keepdim=True)
+    if wanted:
+        model.cuda()
+        inputs, targets = inputs.cuda(), targets.cuda()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    for _ in range(200):
+        optimizer.zero_grad()
+        loss = nn.functional.mse_loss(model(inputs), targets)
+        loss.backward()
+        optimizer.step()
+    print(f"{loss.item():.3f}")

@@ -1,0 +1,1 @@
+"""Rules about what does not carry over to new data."""

@@ -1,0 +1,213 @@
+"""Validation loss turns and rises while training loss goes on falling.
+
+Seen as two curves that part: the validation loss has its lowest point long before the end, and what is learnt after
+that point makes new data worse.
+
+Hurts because a model with enough freedom goes on, once it has learnt what carries over, to fit the noise of the samples
+it happens to have; its confidence in that noise is what the validation loss, -log p of the truth, punishes.
+
+Helped by keeping the weights of the lowest validation loss (early stopping), more data or augmentation, weight decay,
+dropout, a smaller model, or label smoothing where labels are noisy.
+
+No fault when the validation loss only wobbles within its own error, or stays flat while training loss falls: the rise
+must be larger than three standard errors and larger than the wobble from one evaluation to the next.
+
+Sources: L. Prechelt, "Early Stopping - But When?" (1998); C. Bishop, "Pattern Recognition and Machine Learning" (2006),
+section 1.1; C. Guo et al., "On Calibration of Modern Neural Networks" (2017).
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from statistics import mean, median, stdev
+from typing import TYPE_CHECKING
+
+from torchdx.finding import Finding, NotEnough
+from torchdx.record import site_of
+
+if TYPE_CHECKING:
+    from torchdx.record import Phase, Record
+
+code, family, severity = "TDX801", "generalisation", "warning"
+needs = frozenset({"phase"})
+explains = frozenset({"validation-gap"})
+
+ERRORS = 3.0
+"""Standard errors that the rise must exceed (catalogue, row 87)."""
+
+WOBBLES = 3.0
+"""Times the usual change between evaluations that the rise must exceed: a healthy run's noise, taken for each run."""
+
+AFTER = 3
+"""Evaluations after the lowest that must all lie above it by more than its error (catalogue, row 87)."""
+
+RISE = 0.1
+"""Least rise, as a share of the lowest loss, that is worth telling: smaller ones are real but cost little."""
+
+FALL = 0.8
+"""Training loss at the end over that at the turning point, below which it went on falling: overfitted runs read 0.001
+to 0.7."""
+
+SPREAD = 1.5
+"""Deviation of one sample's change of loss over the mean loss, to guess an error where one batch was all: sqrt(2) for a
+squared error of a normal variable; 1 to 2 for the cross entropies of the healthy zoo."""
+
+
+@dataclass(frozen=True)
+class Turn:
+    """A validation loss that has a lowest point: there and at the end, with the error of their difference."""
+
+    step: int
+    lowest: float
+    late: float
+    error: float
+    phases: Sequence[Phase]
+
+    @property
+    def rise(self) -> float:
+        return self.late - self.lowest
+
+
+def in_run(record: Record) -> Iterator[Finding | NotEnough]:
+    """The evaluation whose loss rose the most, if training went on learning."""
+    groups: dict[object, list[Phase]] = defaultdict(list)
+    for phase in record.phases("eval"):
+        if phase.loss is not None and math.isfinite(phase.loss):
+            groups[phase.loader, str(phase.losses[0].get("site"))].append(phase)
+    if groups and max(map(len, groups.values())) <= AFTER:
+        yield NotEnough(needs=f"more than {AFTER} evaluations")
+    turns = [turn for phases in groups.values() if (turn := _turn(phases)) and _training_fell(record, turn)]
+    if turns:
+        yield _finding(record, max(turns, key=lambda turn: turn.rise))
+
+
+def _turn(phases: Sequence[Phase]) -> Turn | None:
+    """The turning point, if the loss has risen from it by more than its noise."""
+    losses = [phase.loss or 0.0 for phase in phases]
+    if len(losses) <= AFTER:
+        return None
+    smooth = [mean(losses[max(0, k - 1) : k + 2]) for k in range(len(losses) - AFTER)]
+    turning = min(range(len(smooth)), key=smooth.__getitem__)
+    rest = losses[turning + 1 :]
+    late = median(rest[-max(AFTER, len(rest) // 3) :])
+    error = median(_error(phases[turning], phase) for phase in phases[-AFTER:])
+    wobble = median(abs(b - a) for a, b in itertools.pairwise(losses))
+    turn = Turn(phases[turning].last_step, smooth[turning], late, error, phases)
+    enough = max(ERRORS * error, WOBBLES * wobble, RISE * abs(turn.lowest))
+    return turn if turn.rise > enough and min(losses[-AFTER:]) > turn.lowest + error else None
+
+
+def _error(low: Phase, late: Phase) -> float:
+    """The standard error of the difference of two evaluations.
+
+    Batch by batch where both saw the same number of batches, as they then saw the same samples; else from each one's
+    own error; guessed from the number of samples where one batch was all.
+    """
+    pairs = list(zip(low.losses[0].get("each", ()), late.losses[0].get("each", ()), strict=False))
+    if len(pairs) == low.batches == late.batches > 2:
+        return float(stdev(after - before for before, after in pairs)) / math.sqrt(len(pairs))
+    if low.loss_error is not None and late.loss_error is not None and min(low.batches, late.batches) > 2:
+        return math.hypot(low.loss_error, late.loss_error)
+    return SPREAD * abs(low.loss or 0.0) / math.sqrt(low.losses[0].get("samples") or 1)
+
+
+def _training_fell(record: Record, turn: Turn) -> bool:
+    """Did training loss go on falling after the turning point, to below the validation loss?"""
+    series = record.training_loss().finite or record.objective.finite
+    before = [value for step, value in series if step <= turn.step][-AFTER:]
+    after = series.latest(max(AFTER, len(series) // 10)).values
+    if not before or not after:
+        return False
+    then, now = mean(before), mean(after)
+    fell = now < FALL * then if then > 0 and now > 0 else then - now > turn.error
+    return fell and now < turn.lowest
+
+
+def _finding(record: Record, turn: Turn) -> Finding:
+    curve = [(phase.last_step, phase.loss) for phase in turn.phases]
+    training = record.training_loss().finite
+    evidence = {
+        "lowest validation loss": turn.lowest,
+        "at step": turn.step,
+        "validation loss at the end": turn.late,
+        "standard error of the difference": turn.error,
+        "training loss at the end": training.last,
+        "steps": [step for step, _ in curve],
+        "validation loss over steps": [loss for _, loss in curve],
+    }
+    right = [phase.accuracy for phase in turn.phases if phase.accuracy is not None]
+    if right:
+        evidence["best validation accuracy"] = max(right)
+        evidence["last validation accuracy seen"] = right[-1]
+    return Finding(
+        message=f"validation loss was lowest ({turn.lowest:.3g}) at step {turn.step} and has risen to {turn.late:.3g}, "
+        f"{turn.rise / turn.error:.0f} standard errors, while training loss fell on to {training.last:.3g}",
+        site=site_of(turn.phases[0].losses[0].get("site")),
+        evidence=evidence,
+        cure=f"keep the weights of step {turn.step} (early stopping); then more data or augmentation, weight decay, "
+        "dropout, or a smaller model",
+        confidence=0.95,
+    )
+
+
+def sick() -> None:
+    import torch
+    from sklearn.datasets import load_digits
+    from torch import nn
+    from torch.utils.data import DataLoader, TensorDataset
+
+    torch.manual_seed(0)
+    digits = load_digits()
+    pictures, labels = torch.tensor(digits.data, dtype=torch.float32) / 8 - 1, torch.tensor(digits.target)
+    order = torch.randperm(len(labels))
+    pictures, labels = pictures[order], labels[order]
+    noisy = torch.where(torch.rand(200) < 0.3, torch.randint(0, 10, (200,)), labels[:200])
+    training = DataLoader(TensorDataset(pictures[:200], noisy), batch_size=20, shuffle=True)
+    validation = DataLoader(TensorDataset(pictures[1000:], labels[1000:]), batch_size=100)
+    model = nn.Sequential(nn.Linear(64, 256), nn.ReLU(), nn.Linear(256, 10))
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.003)
+    loss_of = nn.CrossEntropyLoss()
+    for _ in range(40):
+        model.train()
+        for images, wanted in training:
+            optimizer.zero_grad()
+            loss = loss_of(model(images), wanted)
+            loss.backward()
+            optimizer.step()
+        model.eval()
+        with torch.no_grad():
+            total = sum(loss_of(model(images), wanted).item() for images, wanted in validation)  # TDX801
+        print(f"{loss.item():.3f} {total / len(validation):.3f}")
+
+
+def healthy() -> None:
+    import torch
+    from sklearn.datasets import load_digits
+    from torch import nn
+    from torch.utils.data import DataLoader, TensorDataset
+
+    torch.manual_seed(0)
+    digits = load_digits()
+    pictures, labels = torch.tensor(digits.data, dtype=torch.float32) / 8 - 1, torch.tensor(digits.target)
+    order = torch.randperm(len(labels))
+    pictures, labels = pictures[order], labels[order]
+    training = DataLoader(TensorDataset(pictures[:1000], labels[:1000]), batch_size=50, shuffle=True)
+    validation = DataLoader(TensorDataset(pictures[1000:], labels[1000:]), batch_size=100)
+    model = nn.Sequential(nn.Linear(64, 64), nn.ReLU(), nn.Dropout(0.2), nn.Linear(64, 10))
+    optimizer = torch.optim.AdamW(model.parameters(), lr=0.003, weight_decay=0.01)
+    loss_of = nn.CrossEntropyLoss()
+    for _ in range(12):
+        model.train()
+        for images, wanted in training:
+            optimizer.zero_grad()
+            loss = loss_of(model(images), wanted)
+            loss.backward()
+            optimizer.step()
+        model.eval()
+        with torch.no_grad():
+            total = sum(loss_of(model(images), wanted).item() for images, wanted in validation)
+        print(f"{loss.item():.3f} {total / len(validation):.3f}")

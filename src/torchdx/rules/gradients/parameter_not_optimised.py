@@ -1,0 +1,219 @@
+"""A part of the model gets gradients, but belongs to no optimizer, so it never moves.
+
+Seen as layers whose weights are at the end of training exactly what they were at its start.
+
+Hurts because an optimizer changes only what it was given. A part left out stays at its random start: the others have
+to make do with random features, and its gradients are computed for nothing.
+
+Helped by handing over all of it: `model.parameters()`, or every part's own.
+
+No fault when the part is frozen on purpose (`requires_grad = False`, detached, under `no_grad`), loaded ready
+trained, or has an optimizer of its own.
+
+Sources: PyTorch documentation, "torch.optim: constructing it".
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from torchdx.finding import Finding, Fix
+from torchdx.source import edits
+from torchdx.source.models import Model
+from torchdx.source.values import Group, Instance, Operation, Result, Table, Value
+
+if TYPE_CHECKING:
+    from torchdx.record import Record
+    from torchdx.source import Call, Program
+
+code, family, severity = "TDX201", "gradients", "warning"
+needs: frozenset[str] = frozenset()
+explains = frozenset({"not-learning"})
+
+ON_PURPOSE = re.compile(
+    rb"requires_grad|freez|pretrain|load_state_dict|\.detach\(|from_pretrained|weights=|add_param_group"
+)
+WITH_PARAMETERS = re.compile(r"^torch\.nn\.(Linear|Bilinear|Conv|LSTM|GRU|RNN|Embedding|Multihead|Transformer)")
+
+
+def in_source(program: Program) -> Iterator[Finding]:
+    """Every optimizer given some parts of a model, where others, as trainable, are given to none."""
+    made = list(_optimizers(program))
+    for file in {call.file.path: call.file for call in made}.values():
+        here = [call for call in made if call.file is file]
+        given = [_parts(call.argument_value(0, "params")) for call in here]
+        if ON_PURPOSE.search(file.bytes) or any(parts is None for parts in given):
+            continue
+        covered = [part for parts in given for part in parts or ()]
+        for call, parts in zip(here, given, strict=True):
+            owner = _owner(program, call, parts or [])
+            if owner is None or ON_PURPOSE.search(owner.instance.definition.file.bytes):  # type: ignore[union-attr]
+                continue
+            left = [s.name for s in owner.submodules if _is_left_out(s.instances, covered)]
+            if left:
+                yield Finding(
+                    message=f"`{', '.join(left)}` of {owner.name} is given to no optimizer and will stay as it started",
+                    site=call.site,
+                    layer=left[0],
+                    evidence={"left_out": left},
+                    cure="give the optimizer all parameters of the model",
+                    confidence=0.85,
+                )
+                break
+
+
+def in_run(record: Record) -> Iterator[Finding]:
+    """The parameters that hold gradients and belong to no optimizer that steps, where others of the model do."""
+    left = record.left_out_parameters()
+    if left:
+        layers = list(dict.fromkeys(parameter.layer or parameter.name for parameter in left))
+        near = next(o for o in record.optimizers if o.parameter_ids & _siblings(record, left[0].model))
+        yield Finding(
+            message=f"{len(left)} parameters get gradients but belong to no optimizer that takes a step, those of "
+            f"`{', '.join(layers[:4])}`: they stay as they started",
+            site=near.site,
+            layer=layers[0],
+            evidence={"left out": ", ".join(layers), "of parameters": len(record.parameters)},
+            cure="give the optimizer all parameters of the model",
+            confidence=0.95,
+        )
+
+
+def _siblings(record: Record, model: int | None) -> frozenset[int]:
+    return frozenset(parameter.id for parameter in record.parameters if parameter.model == model)
+
+
+def _optimizers(program: Program) -> Iterator[Call]:
+    for call in program.calls_named(*{word for word in program.called_words if word[:1].isupper()}):
+        if call.name.startswith("torch.optim.") and not call.name.startswith("torch.optim.lr_scheduler"):
+            yield call
+
+
+def _parts(value: Value) -> list[Instance] | None:
+    """The modules whose parameters these are; None where that is not known."""
+    if isinstance(value, Result) and value.dotted == "torch.nn.Module.parameters" and isinstance(value.given, Instance):
+        return [value.given]
+    inner: list[Value] | None = None
+    if isinstance(value, Group) and not value.open:
+        inner = list(value.items)
+    elif isinstance(value, Table) and "params" in value.items:
+        inner = [value.items["params"]]
+    elif isinstance(value, Operation) and value.operator == "Add":
+        inner = list(value.values())
+    if inner is None:
+        return None
+    found = [_parts(item) for item in inner]
+    return None if any(one is None for one in found) else [part for one in found for part in one or ()]
+
+
+def _owner(program: Program, call: Call, parts: list[Instance]) -> Model | None:
+    """The one model whose parts these are, none of them the whole of it."""
+    given = call.argument(0, "params")
+    nodes = [node for node in ast.walk(given.node) if isinstance(node, ast.Attribute)] if given is not None else []
+    for node in nodes:
+        value = program.evaluate(call.file, node.value)
+        whole = isinstance(value, Instance) and value.definition is not None and value.is_module
+        if whole and isinstance(value, Instance) and value.call and not any(_is_same(value, part) for part in parts):
+            return Model(value)
+    return None
+
+
+def _is_same(one: Instance, other: Instance) -> bool:
+    if one.call is None or other.call is None:
+        return one is other
+    return one.call.node is other.call.node
+
+
+def _is_left_out(instances: tuple[Instance, ...], covered: list[Instance]) -> bool:
+    return bool(instances) and all(
+        _has_parameters(instance) and not any(_is_same(instance, part) for part in covered) for instance in instances
+    )
+
+
+def _has_parameters(instance: Instance) -> bool:
+    if instance.definition is None and WITH_PARAMETERS.match(instance.dotted):
+        return True
+    return any(WITH_PARAMETERS.match(inner.dotted) for inner in Model(instance).everything())
+
+
+def treat(program: Program, finding: Finding) -> Iterator[Fix]:
+    """Hand over the whole model."""
+    file = program.file(finding.site.path) if finding.site else None
+    node = file.node_at(finding.site, ast.Call) if file is not None and finding.site else None
+    if file is None or not isinstance(node, ast.Call):
+        return
+    call = next((call for call in _optimizers(program) if call.node is node), None)
+    given = call.argument(0, "params") if call is not None else None
+    inner = given.node if given is not None else None
+    if (
+        isinstance(inner, ast.Call)
+        and isinstance(inner.func, ast.Attribute)
+        and isinstance(inner.func.value, ast.Attribute)
+    ):
+        text = f"{file.text_of(inner.func.value.value)}.parameters()"
+        found = edits.fix("optimise the whole model", file, [edits.replace(file, inner, text)])
+        if found is not None:
+            yield found
+
+
+def sick() -> None:
+    import torch
+    from sklearn.datasets import load_digits
+    from torch import nn
+
+    class Net(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.body = nn.Linear(64, 64)
+            self.head = nn.Linear(64, 10)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            logits: torch.Tensor = self.head(torch.relu(self.body(x)))
+            return logits
+
+    torch.manual_seed(0)
+    digits = load_digits()
+    inputs = torch.tensor(digits.data, dtype=torch.float32) / 16
+    labels = torch.tensor(digits.target)
+    model = Net()
+    optimizer = torch.optim.Adam(model.head.parameters(), lr=0.003)  # TDX201
+    for _ in range(10):
+        for rows in torch.randperm(len(inputs)).split(64):
+            optimizer.zero_grad()
+            loss = nn.functional.cross_entropy(model(inputs[rows]), labels[rows])
+            loss.backward()
+            optimizer.step()
+    print(f"{loss.item():.3f}")
+
+
+def healthy() -> None:
+    import torch
+    from sklearn.datasets import load_digits
+    from torch import nn
+
+    class Net(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.body = nn.Linear(64, 64)
+            self.head = nn.Linear(64, 10)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            logits: torch.Tensor = self.head(torch.relu(self.body(x)))
+            return logits
+
+    torch.manual_seed(0)
+    digits = load_digits()
+    inputs = torch.tensor(digits.data, dtype=torch.float32) / 16
+    labels = torch.tensor(digits.target)
+    model = Net()
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.003)
+    for _ in range(10):
+        for rows in torch.randperm(len(inputs)).split(64):
+            optimizer.zero_grad()
+            loss = nn.functional.cross_entropy(model(inputs[rows]), labels[rows])
+            loss.backward()
+            optimizer.step()
+    print(f"{loss.item():.3f}")

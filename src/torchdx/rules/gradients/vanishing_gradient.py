@@ -1,0 +1,203 @@
+"""Gradients fade on their way back, so the early layers do not learn.
+
+Seen as a loss that stays where it began, and as a weight gradient that is, layer by layer towards the input, a fixed
+factor smaller: measured is the RMS gradient of the weakest weight matrix over that of the strongest.
+
+Hurts because backpropagation multiplies by each layer's weights and slopes: with L layers the gradient at the first one
+is about (|W| s)^L of that at the last. A sigmoid's slope s is at most 0.25, so eight of them leave at most 1.5e-5; a
+deep plain ReLU net at torch's default initialisation, of variance 1/(3 n), loses a factor of 0.4 a layer.
+
+Helped by ReLU or GELU in place of sigmoid and tanh, batch or layer normalisation, residual connections, initialisation
+that keeps the variance (He for ReLU, Glorot for tanh), and LSTM or GRU in place of a plain recurrent net.
+
+No fault when training gets on all the same, when early layers are nearly at rest on purpose (fine-tuning), or when the
+small gradient belongs to a bias, a gain or an embedding; these are not counted.
+
+Sources: X. Glorot and Y. Bengio, "Understanding the difficulty of training deep feedforward neural networks" (2010);
+K. He et al., arXiv 1502.01852; Y. Bengio et al., "Learning long-term dependencies with gradient descent is difficult"
+(1994).
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from torchdx.finding import Finding, Fix, NotEnough
+from torchdx.source import edits
+
+if TYPE_CHECKING:
+    from torchdx.record import Movement, Parameter, Record
+    from torchdx.source import Call, Program
+
+code, family, severity = "TDX202", "gradients", "warning"
+needs = frozenset({"gradients", "step"})
+explains = frozenset({"not-learning"})
+
+FADED = 1e-2
+"""Weakest over strongest. The zoo's 17 healthy programs with several weights have medians from 0.037 up; 13 stuck ones
+(sigmoid depth 4-8, plain ReLU depth 15-25, small initialisation) have medians below 1e-2."""
+SHARE = 0.8
+"""Share of looks that must agree: single looks at a healthy mixture density network reach 0.0057."""
+LOOKS = 4
+"""Looks below which nothing is said: the first four steps are always looked at."""
+STEPS = 30
+"""Optimizer steps before which no net can be said to be stuck; the examination's own bound."""
+STUCK = 0.2
+"""Share of the loss learnt away below which a run is stuck. Healthy ends: 0.42 and more; 12 stuck ones: up to 0.11."""
+SQUASHING = ("Sigmoid", "Tanh")
+
+
+def in_run(record: Record) -> Iterator[Finding | NotEnough]:
+    """The first starved layer of every optimizer's weights, where the run is stuck."""
+    if record.progress.gain >= STUCK or not record.progress.finite:
+        return
+    for movement in record.movements:
+        spread = movement.spread.finite
+        if len(spread) < LOOKS or record.steps < STEPS:
+            yield NotEnough(f"{STEPS} optimizer steps, {LOOKS} of them looked at")
+            continue
+        starved = [w for w in movement.weights if _fades(w, movement)]
+        if spread.share(below=FADED) >= SHARE and starved and starved[0] is movement.weights[0]:
+            yield _finding(record, movement, starved)
+
+
+def _fades(weight: Parameter, movement: Movement) -> bool:
+    return weight.gradient.median < FADED * _strongest(movement).gradient.median
+
+
+def _strongest(movement: Movement) -> Parameter:
+    return max(movement.weights, key=lambda weight: weight.gradient.median)
+
+
+def _finding(record: Record, movement: Movement, starved: list[Parameter]) -> Finding:
+    first, strongest, ratio = starved[0], _strongest(movement), movement.spread.median
+    squashed = sorted({layer.cls for layer in record.inner_layers(*SQUASHING)})
+    cure = "use ReLU or GELU between the layers" if squashed else "initialise for the activation (He for ReLU)"
+    return Finding(
+        message=f"the gradient of `{first.layer or first.name}` is {first.gradient.median:.1e}, that of "
+        f"`{strongest.layer or strongest.name}` {strongest.gradient.median:.1e}: {len(starved)} of "
+        f"{len(movement.weights)} weight matrices are starved, and the loss stays at {record.progress.last:.3g}",
+        site=first.site,
+        layer=first.layer or None,
+        evidence={
+            "weakest over strongest gradient": ratio,
+            "gradients, first weight to last": [weight.gradient.median for weight in movement.weights],
+            "looks": len(movement.spread),
+            "training loss": record.progress.last,
+            **({"squashing": ", ".join(squashed)} if squashed else {}),
+        },
+        cure=f"{cure}, normalise between them, or add residual connections",
+        confidence=0.95 if ratio < FADED / 10 else 0.85,
+    )
+
+
+def treat(program: Program, finding: Finding) -> Iterator[Fix]:
+    """Put ReLU in place of the squashing modules that stand between layers."""
+    file = program.file(finding.site.path) if finding.site else None
+    if file is None or "squashing" not in finding.evidence:
+        return
+    between = [
+        call for call in program.calls(*(f"torch.nn.{n}" for n in SQUASHING)) if call.file is file and _is_inner(call)
+    ]
+    changes = [edits.replace(file, call.node.func, _renamed(call)) for call in between]
+    found = edits.fix("use ReLU between the layers", file, changes) if changes else None
+    if found is not None:
+        yield found
+
+
+def _is_inner(call: Call) -> bool:
+    """Does it stand in a list of layers, with another after it?"""
+    above = call.file.parent(call.node)
+    listed = (
+        above.args if isinstance(above, ast.Call) else above.elts if isinstance(above, ast.List | ast.Tuple) else []
+    )
+    return call.node in listed[:-1] or (call.node in listed and isinstance(above, ast.List) and call.in_loop)
+
+
+def _renamed(call: Call) -> str:
+    return call.file.text_of(call.node.func).rpartition(call.method)[0] + "ReLU"
+
+
+def sick() -> None:
+    import torch
+    from sklearn.datasets import load_digits
+    from torch import nn
+    from torch.utils.data import DataLoader, TensorDataset
+
+    torch.manual_seed(0)
+    digits = load_digits()
+    inputs = torch.tensor(digits.data, dtype=torch.float32) / 8 - 1
+    loader = DataLoader(TensorDataset(inputs, torch.tensor(digits.target)), batch_size=64, shuffle=True)
+    model = nn.Sequential(
+        nn.Linear(64, 64),  # TDX202
+        nn.Sigmoid(),
+        nn.Linear(64, 64),
+        nn.Sigmoid(),
+        nn.Linear(64, 64),
+        nn.Sigmoid(),
+        nn.Linear(64, 64),
+        nn.Sigmoid(),
+        nn.Linear(64, 10),
+    )
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.9)
+    for _ in range(10):
+        for batch, labels in loader:
+            optimizer.zero_grad()
+            loss = nn.functional.cross_entropy(model(batch), labels)
+            loss.backward()
+            optimizer.step()
+    print(f"{loss.item():.3f}")
+
+
+def healthy() -> None:
+    import torch
+    from sklearn.datasets import load_digits
+    from torch import nn
+    from torch.utils.data import DataLoader, TensorDataset
+
+    torch.manual_seed(0)
+    digits = load_digits()
+    inputs = torch.tensor(digits.data, dtype=torch.float32) / 8 - 1
+    loader = DataLoader(TensorDataset(inputs, torch.tensor(digits.target)), batch_size=64, shuffle=True)
+    model = nn.Sequential(
+        nn.Linear(64, 64),
+        nn.ReLU(),
+        nn.Linear(64, 64),
+        nn.ReLU(),
+        nn.Linear(64, 64),
+        nn.ReLU(),
+        nn.Linear(64, 64),
+        nn.ReLU(),
+        nn.Linear(64, 10),
+    )
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.9)
+    for _ in range(10):
+        for batch, labels in loader:
+            optimizer.zero_grad()
+            loss = nn.functional.cross_entropy(model(batch), labels)
+            loss.backward()
+            optimizer.step()
+    print(f"{loss.item():.3f}")
+
+
+def looks_like_it() -> None:
+    import torch
+    from sklearn.datasets import load_digits
+    from torch import nn
+    from torch.utils.data import DataLoader, TensorDataset
+
+    torch.manual_seed(0)
+    digits = load_digits()
+    inputs = torch.tensor(digits.data, dtype=torch.float32) / 8 - 1
+    loader = DataLoader(TensorDataset(inputs, torch.tensor(digits.target)), batch_size=64, shuffle=True)
+    model = nn.Sequential(nn.Linear(64, 64), nn.Sigmoid(), nn.Linear(64, 64), nn.Sigmoid(), nn.Linear(64, 10))
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.005)
+    for _ in range(10):
+        for batch, labels in loader:
+            optimizer.zero_grad()
+            loss = nn.functional.cross_entropy(model(batch), labels)
+            loss.backward()
+            optimizer.step()
+    print(f"{loss.item():.3f}")

@@ -1,0 +1,36 @@
+"""Rules about learning rates and schedules, and how a rate is rewritten."""
+
+from __future__ import annotations
+
+import ast
+import math
+from typing import TYPE_CHECKING
+
+from torchdx.source import edits
+from torchdx.source.written import number_written
+
+if TYPE_CHECKING:
+    from torchdx.finding import Finding, Fix
+    from torchdx.source import Call, Program
+
+
+def rounded_rate(rate: float) -> float:
+    """The nearest of 1 and 3 times a power of ten."""
+    power = math.floor(math.log10(rate))
+    near = [digit * 10.0**exponent for exponent in (power, power + 1) for digit in (1, 3)]
+    return min(near, key=lambda other: abs(math.log(other / rate)))
+
+
+def with_rate(program: Program, finding: Finding, title: str) -> Fix | None:
+    """Write the finding's `proposed lr` where its optimizer's rate is written; None where that is not certain."""
+    file = program.file(finding.site.path) if finding.site else None
+    node = file.node_at(finding.site, ast.Call) if file is not None and finding.site else None
+    if file is None or not isinstance(node, ast.Call):
+        return None
+    call: Call = program.expression(file, node)  # type: ignore[assignment]
+    rate, text = finding.evidence["lr"], f"{finding.evidence['proposed lr']:g}"
+    given = call.argument(1, "lr")
+    if given is None:
+        return edits.fix(title, file, [edits.insert_keyword(file, node, f"lr={text}")]) if call.is_certain else None
+    place = number_written(given, rate)
+    return edits.fix(title, place[0], [edits.replace(*place, text)]) if place else None

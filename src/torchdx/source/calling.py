@@ -1,0 +1,233 @@
+"""What a call gives: an object, what the project's own function returns, or the result of a library's operation."""
+
+from __future__ import annotations
+
+import ast
+
+from torchdx.source.contents import contents
+from torchdx.source.definitions import UserClass, UserFunction
+from torchdx.source.expressions import Call
+from torchdx.source.reading import words
+from torchdx.source.tensors import is_tensor
+from torchdx.source.values import (
+    NOTHING,
+    UNKNOWN,
+    Frame,
+    Group,
+    Instance,
+    Item,
+    Literal,
+    Method,
+    Reference,
+    Result,
+    Setting,
+    Value,
+    either,
+)
+
+TRANSPARENT = words(
+    "torch.compile torch.jit.script torch.nn.DataParallel torch.nn.parallel.DataParallel "
+    "torch.nn.parallel.DistributedDataParallel torch.nn.utils.spectral_norm torch.nn.utils.weight_norm "
+    "torch.nn.utils.parametrizations.spectral_norm torch.nn.utils.parametrizations.weight_norm "
+    "torch.nn.SyncBatchNorm.convert_sync_batchnorm copy.deepcopy copy.copy list tuple iter reversed "
+    "tqdm.tqdm tqdm.auto.tqdm tqdm.notebook.tqdm"
+)
+"""Calls that give back what they are given, as far as its kind goes."""
+SAME_MODULE = words("to cuda cpu eval train float half double bfloat16 apply requires_grad_ share_memory to_empty xpu")
+HARMLESS_DECORATORS = frozenset(["staticmethod", "classmethod", "property", "cached_property"])
+
+
+def value_of_call(call: Call) -> Value:
+    """What a call may give."""
+    callee = call.program.evaluate(call.file, call.node.func, call.frame)
+    return either(called(call, choice) for choice in callee.alternatives())
+
+
+def called(call: Call, callee: Value) -> Value:
+    """What a call gives if this is what is called."""
+    if isinstance(callee, Reference):
+        if isinstance(callee.definition, UserClass):
+            return Instance(callee.dotted, call, callee.definition)
+        if isinstance(callee.definition, UserFunction):
+            return returned(Frame(callee.definition, call))
+        return _library(call, callee.dotted)
+    if isinstance(callee, Method):
+        return _method(call, callee)
+    if isinstance(callee, Instance):
+        return applied(callee, call)
+    return Result(f"?.{call.method}", call)
+
+
+def _library(call: Call, name: str) -> Value:
+    if name in TRANSPARENT:
+        inner = call.argument_value(0, "model" if name == "torch.compile" else "module")
+        return inner if inner is not UNKNOWN or name.startswith("t") else Result(name, call)
+    if name in ("torch.autograd.Variable", "torch.nn.Parameter"):
+        inner = call.argument_value(0)
+        return inner if name.endswith("Variable") and is_tensor(inner) else Result(name, call)
+    if name in ("os.environ.get", "os.getenv", "input"):
+        return Setting(name)
+    if name == "getattr" and isinstance(call.argument_value(1), Literal):
+        word = call.argument_value(1)
+        owner = call.argument_value(0)
+        if isinstance(word, Literal) and isinstance(word.value, str):
+            return either(call.program.member(v, word.value) for v in owner.alternatives())
+    last = name.rpartition(".")[2]
+    is_tensor_class = last.endswith("Tensor") and name.startswith("torch.")
+    if (last[:1].isupper() and not is_tensor_class) or name == "torch.device":
+        return Instance(name, call)
+    return Result(name, call)
+
+
+def _method(call: Call, callee: Method) -> Value:
+    receiver = callee.receiver
+    if callee.definition is not None and isinstance(receiver, Instance):
+        return returned(Frame(callee.definition, call, receiver))
+    if isinstance(receiver, Instance):
+        if receiver.is_module:
+            if callee.method in SAME_MODULE:
+                return receiver
+            if callee.method == "forward":
+                return applied(receiver, call)
+            return Result(f"torch.nn.Module.{callee.method}", call, receiver)
+        if receiver.is_a("argparse.ArgumentParser"):
+            space = Instance("argparse.Namespace", call)
+            return Group((space, UNKNOWN)) if callee.method == "parse_known_args" else space
+        return Result(f"{receiver.dotted}.{callee.method}", call, receiver)
+    if is_tensor(receiver):
+        return Result(f"torch.Tensor.{callee.method}", call, receiver)
+    return Result(f"?.{callee.method}", call, receiver)
+
+
+def applied(instance: Instance, call: Call, given: Value | None = None) -> Value:
+    """What a model, a layer or another object gives when it is called."""
+    if instance.definition is not None:
+        method = instance.definition.method("forward" if instance.is_module else "__call__")
+        if method is not None:
+            return returned(Frame(method, None if given is not None else call, instance, given))
+        if not instance.is_a("torch.nn.Sequential"):
+            return UNKNOWN
+        instance = inherited_sequential(instance)
+    if instance.dotted == "torch.nn.Sequential":
+        return _through(instance, call, given)
+    return Result(instance.dotted, call, given, instance)
+
+
+def _through(sequential: Instance, call: Call, given: Value | None) -> Value:
+    first = call.argument(0, "input")
+    value = given if given is not None else first.value if first is not None else UNKNOWN
+    layers, _ = contents(sequential)
+    for layer in layers[-8:]:
+        value = either(
+            applied(choice, call, value) if isinstance(choice, Instance) else UNKNOWN for choice in layer.alternatives()
+        )
+    return value if layers else UNKNOWN
+
+
+def inherited_sequential(instance: Instance) -> Instance:
+    """The Sequential inside an object of a class derived from it: what its constructor hands to the base."""
+    init = instance.definition.method("__init__") if instance.definition is not None else None
+    for inner in init.calls() if init is not None else ():
+        if inner.method == "__init__" and inner.node.args:
+            return Instance(
+                "torch.nn.Sequential", Call(inner.program, inner.file, inner.node, frame_of(instance, init))
+            )
+    return Instance("torch.nn.Sequential", instance.call if init is None else None)
+
+
+def returned(frame: Frame) -> Value:
+    """What a function of the project returns in one call of it."""
+    function = frame.function
+    program = function.program
+    if function in program.entered or len(program.entered) > 12:
+        program.evaluator.cycles += 1
+        return NOTHING if function in program.entered else UNKNOWN
+    strange = [name for name in function.decorators if not _is_harmless(name)]
+    if strange or function.is_generator:
+        return UNKNOWN
+    program.entered.append(function)
+    try:
+        values = [program.evaluate(function.file, node, frame) for node in function.returns]
+    finally:
+        program.entered.pop()
+    return either(values) if values else Literal(None)
+
+
+def _is_harmless(decorator: str) -> bool:
+    return decorator.rpartition(".")[2] in HARMLESS_DECORATORS or decorator.startswith("torch.")
+
+
+def passed(function: UserFunction, parameter: str, call: Call) -> Value:
+    """What a call passes for a parameter; the default where it passes nothing."""
+    given = function.node.args
+    if given.vararg is not None and given.vararg.arg == parameter:
+        place = len(given.posonlyargs) + len(given.args) - (1 if function.self_name else 0)
+        rest = [call.at(arg) for arg in call.node.args[place:]]
+        if len(rest) == 1 and isinstance(rest[0].node, ast.Starred):
+            return call.at(rest[0].node.value).value
+        return Group(tuple(argument.value for argument in rest), not call.is_certain)
+    if given.kwarg is not None and given.kwarg.arg == parameter:
+        return UNKNOWN
+    place_or_none = function.place_of(parameter)
+    found = call.argument(place_or_none, parameter)
+    if found is not None:
+        return found.value
+    if not call.is_certain:
+        return UNKNOWN
+    default = function.default_of(parameter)
+    return default.value if default is not None else UNKNOWN
+
+
+def frame_of(instance: Instance, method: UserFunction | None) -> Frame | None:
+    """The call of a method in which an object got its attributes."""
+    if method is None:
+        return None
+    known = instance.frames.get(method)
+    if known is None:
+        known = instance.frames[method] = Frame(method, _constructing(instance, method), instance)
+    return known
+
+
+def _constructing(instance: Instance, method: UserFunction) -> Call | None:
+    """The call whose arguments a constructor sees: the object's own, or a derived class's `super().__init__(...)`."""
+    if method.name != "__init__" or instance.definition is None or instance.call is None:
+        return None
+    own = instance.definition.method("__init__")
+    if own is None or own is method:
+        return instance.call
+    for call in own.calls():
+        if call.method == "__init__":
+            return Call(call.program, call.file, call.node, frame_of(instance, own))
+    return None
+
+
+def sample_of(dataset: Value, depth: int = 0) -> Value:
+    """One sample of a dataset, as far as reading can follow it."""
+    if isinstance(dataset, Item):
+        dataset = dataset.of
+    if isinstance(dataset, Result) and dataset.dotted == "torch.utils.data.random_split" and depth < 4:
+        return sample_of(dataset.call.argument_value(0, "dataset"), depth + 1)
+    if not isinstance(dataset, Instance) or dataset.call is None:
+        return UNKNOWN
+    if dataset.dotted == "torch.utils.data.Subset" and depth < 4:
+        return sample_of(dataset.call.argument_value(0, "dataset"), depth + 1)
+    if dataset.dotted == "torch.utils.data.TensorDataset":
+        return Group(tuple(argument.value for argument in dataset.call.arguments()), not dataset.call.is_certain)
+    if dataset.definition is not None:
+        method = dataset.definition.method("__getitem__")
+        return returned(Frame(method, this=dataset)) if method is not None else UNKNOWN
+    transform = dataset.call.argument_value(None, "transform")
+    if dataset.dotted.startswith("torchvision.datasets.") and isinstance(transform, Instance):
+        return Group((applied(transform, dataset.call, UNKNOWN), UNKNOWN))
+    return UNKNOWN
+
+
+def batch_of(loader: Instance) -> Value:
+    """One batch of a loader: what its collate function makes of samples, or the samples, stacked."""
+    if loader.call is None:
+        return Item(loader)
+    sample = sample_of(loader.call.argument_value(0, "dataset"))
+    collate = loader.call.argument_value(6, "collate_fn")
+    if isinstance(collate, Reference) and isinstance(collate.definition, UserFunction):
+        return returned(Frame(collate.definition, given=Group((sample,), open=True)))
+    return sample if isinstance(sample, Group) else Item(loader)

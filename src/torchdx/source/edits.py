@@ -1,0 +1,160 @@
+"""Edits of a user's file, byte for byte: nothing changes but what is meant to, and the result still parses."""
+
+from __future__ import annotations
+
+import ast
+import codecs
+import difflib
+import re
+import warnings
+from collections.abc import Iterable, Sequence
+
+from torchdx.finding import Edit, Fix
+from torchdx.source.file import SourceFile
+
+OWN_PARENTHESES = re.compile(rb"(?:(?:\s|#[^\r\n]*)*\))*")
+
+
+class Refused(ValueError):
+    """An edit that would not leave a program behind, or does not fit the file."""
+
+
+def replace(file: SourceFile, node: ast.AST, text: str) -> Edit:
+    """Put other text in a node's place."""
+    start, end = file.span(node)
+    return Edit(file.path, start, end, _encoded(file, text))
+
+
+def unwrap(file: SourceFile, call: ast.Call, inner: ast.AST) -> Edit:
+    """Put a part of a call in the call's place: `softmax(x)` becomes `x`."""
+    text = file.text_of(inner)
+    compound = isinstance(
+        inner, (ast.BinOp, ast.BoolOp, ast.IfExp, ast.Lambda, ast.UnaryOp, ast.Compare, ast.NamedExpr)
+    )
+    within = isinstance(file.parent(call), (ast.BinOp, ast.Attribute, ast.UnaryOp, ast.Subscript))
+    return replace(file, call, f"({text})" if (compound and within) or isinstance(inner, ast.NamedExpr) else text)
+
+
+def insert_before(file: SourceFile, statement: ast.stmt, line: str) -> Edit:
+    """Add a line of code before a statement, indented like it."""
+    start, _ = file.span(statement)
+    return Edit(file.path, start, start, _encoded(file, line + _joint(file, statement)))
+
+
+def insert_after(file: SourceFile, statement: ast.stmt, line: str) -> Edit:
+    """Add a line of code after a statement, indented like it."""
+    last = statement.end_lineno or statement.lineno
+    before = file.bytes[file.span_of_line(statement.lineno)[0] : file.span(statement)[0]]
+    rest = file.line_bytes(last)[file.span(statement)[1] - file.span_of_line(last)[0] :].strip()
+    if before.removeprefix(codecs.BOM_UTF8).strip() or (rest and not rest.startswith(b"#")):
+        end = file.span(statement)[1]
+        return Edit(file.path, end, end, _encoded(file, f"; {line}"))
+    end = file.span_of_line(last)[1]
+    joint = _indentation(file, statement) + line
+    if file.line_bytes(last).endswith((b"\n", b"\r")):
+        return Edit(file.path, end, end, _encoded(file, joint + _line_end(file)))
+    return Edit(file.path, end, end, _encoded(file, _line_end(file) + joint))
+
+
+def delete_statement(file: SourceFile, statement: ast.stmt) -> Edit:
+    """Take a statement out, with its line if it has that to itself; `pass` where nothing else would be left."""
+    start, end = file.span(statement)
+    block = _block(file, statement)
+    if len(block) == 1:
+        return Edit(file.path, start, end, _encoded(file, "pass"))
+    first = file.span_of_line(statement.lineno)[0]
+    last = file.span_of_line(statement.end_lineno or statement.lineno)[1]
+    after = file.bytes[end:last].strip()
+    if not file.bytes[first:start].strip() and (not after or after.startswith(b"#")):
+        return Edit(file.path, first, last, b"")
+    if after.startswith(b";"):
+        end = file.bytes.index(b";", end) + 1
+        return Edit(file.path, start, end + (file.bytes[end : end + 1] == b" "), b"")
+    return Edit(file.path, start, end, _encoded(file, "pass"))
+
+
+def insert_keyword(file: SourceFile, call: ast.Call, text: str) -> Edit:
+    """Add an argument (`bias=False`) at the end of a call's arguments."""
+    arguments: list[ast.AST] = [*call.args, *call.keywords]
+    if not arguments:
+        end = file.span(call)[1] - 1
+        return Edit(file.path, end, end, _encoded(file, text))
+    end = max(file.span(argument)[1] for argument in arguments)
+    if len(arguments) == 1 and isinstance(arguments[0], ast.GeneratorExp):
+        raise Refused("a lone generator cannot be followed by another argument")
+    end += len(OWN_PARENTHESES.match(file.bytes[end : file.span(call)[1] - 1])[0])  # type: ignore[index]
+    return Edit(file.path, end, end, _encoded(file, f", {text}"))
+
+
+def applied(file: SourceFile, edits: Iterable[Edit]) -> bytes:
+    """The file's bytes after the edits; `Refused` if they overlap or the result does not parse."""
+    data = file.bytes
+    before = len(data) + 1
+    for edit in sorted(set(edits), key=lambda edit: (edit.start, edit.end), reverse=True):
+        if edit.end > before or not 0 <= edit.start <= edit.end <= len(file.bytes):
+            raise Refused(f"two edits of {file.path} overlap, or lie outside it")
+        before = edit.start
+        data = data[: edit.start] + edit.text + data[edit.end :]
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            ast.parse(data.decode(file.encoding))
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        raise Refused(f"{file.path} would no longer parse: {error}") from error
+    return data
+
+
+def unified_diff(file: SourceFile, changed: bytes) -> str:
+    """The change as a unified diff that `patch -p1` and `git apply` understand."""
+    old = file.bytes.decode(file.encoding.replace("-sig", ""), "replace")
+    new = changed.decode(file.encoding.replace("-sig", ""), "replace")
+    path = file.path.lstrip("/")
+    lines = difflib.unified_diff(_lines(old), _lines(new), f"a/{path}", f"b/{path}")
+    return "".join(line if line.endswith("\n") else line + "\n\\ No newline at end of file\n" for line in lines)
+
+
+def fix(title: str, file: SourceFile, edits: Sequence[Edit]) -> Fix | None:
+    """A cure with its edits and the diff that they amount to; None where the edits do not fit."""
+    try:
+        changed = applied(file, edits)
+    except Refused:
+        return None
+    return Fix(title, tuple(edits), unified_diff(file, changed))
+
+
+def _lines(text: str) -> list[str]:
+    parts = text.split("\n")
+    return [part + "\n" for part in parts[:-1]] + ([parts[-1]] if parts[-1] else [])
+
+
+def _encoded(file: SourceFile, text: str) -> bytes:
+    return text.encode(file.encoding.replace("-sig", ""), "strict")
+
+
+def _line_end(file: SourceFile) -> str:
+    first = file.line_bytes(1)
+    return "\r\n" if first.endswith(b"\r\n") else "\r" if first.endswith(b"\r") else "\n"
+
+
+def _indentation(file: SourceFile, statement: ast.stmt) -> str:
+    """The white space that a line beside the statement has to start with."""
+    first = _block(file, statement)[0]
+    raw = file.line_bytes(first.lineno).decode(file.encoding.replace("-sig", ""), "replace")
+    return raw[: len(raw) - len(raw.lstrip(" \t\f"))]
+
+
+def _joint(file: SourceFile, statement: ast.stmt) -> str:
+    """What parts a new first statement from the one it stands before."""
+    start, _ = file.span(statement)
+    before = file.bytes[file.span_of_line(statement.lineno)[0] : start]
+    alone = not before.removeprefix(codecs.BOM_UTF8).strip()
+    return _line_end(file) + _indentation(file, statement) if alone else "; "
+
+
+def _block(file: SourceFile, statement: ast.stmt) -> list[ast.stmt]:
+    above = file.parent(statement)
+    for name in ("body", "orelse", "finalbody"):
+        block = getattr(above, name, None)
+        if isinstance(block, list) and statement in block:
+            return block
+    return [statement]

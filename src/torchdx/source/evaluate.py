@@ -1,0 +1,276 @@
+"""What an expression may be worth: names, attributes and arithmetic followed back to what made them.
+
+Evaluation is lazy and remembered. It goes through assignments, unpacking, loops over known lists, calls of the
+project's own functions (each with its own arguments), and attributes assigned in any method. It gives up early.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from torchdx.source import arithmetic, attributes, calling
+from torchdx.source.contents import additions, element_of, part_of
+from torchdx.source.definitions import UserClass
+from torchdx.source.expressions import Call, Expression
+from torchdx.source.file import SourceFile
+from torchdx.source.flow import reaching
+from torchdx.source.index import FUNCTIONS, Binding
+from torchdx.source.names import module_name
+from torchdx.source.values import (
+    NOTHING,
+    UNKNOWN,
+    Argument,
+    Either,
+    Frame,
+    Group,
+    Instance,
+    Literal,
+    Reference,
+    Table,
+    Value,
+    either,
+)
+
+if TYPE_CHECKING:
+    from torchdx.source.program import Program
+
+DEEPEST = 40
+LONGEST = 4000
+COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.GeneratorExp, ast.DictComp)
+
+
+class Evaluator:
+    """Evaluates the expressions of one program."""
+
+    def __init__(self, program: Program) -> None:
+        self.program = program
+        self.memo: dict[ast.AST, Value] = {}
+        self.active: set[tuple[ast.AST, int]] = set()
+        self.depth = self.work = self.cycles = 0
+
+    def evaluate(self, file: SourceFile, node: ast.expr, frame: Frame | None = None) -> Value:
+        """The value of an expression, in one call of its function if a frame is given."""
+        memo = self.memo if frame is None else frame.memo
+        known = memo.get(node)
+        if known is not None:
+            return known
+        key = (node, id(frame))
+        if key in self.active:
+            self.cycles += 1
+            return NOTHING
+        if self.depth == 0:
+            self.work = 0
+        self.work += 1
+        if self.depth > DEEPEST or self.work > LONGEST:
+            self.cycles += 1
+            return UNKNOWN
+        before, ways = self.cycles, WAYS
+        self.active.add(key)
+        self.depth += 1
+        try:
+            value = ways[node.__class__](self, file, node, frame) if node.__class__ in ways else UNKNOWN
+        except RecursionError:
+            if self.depth > 1:
+                raise
+            value = UNKNOWN
+        finally:
+            self.depth -= 1
+            self.active.discard(key)
+        if self.depth == 0 or self.cycles == before:
+            memo[node] = value
+        return value
+
+    def _call(self, file: SourceFile, node: ast.Call, frame: Frame | None) -> Value:
+        return calling.value_of_call(Call(self.program, file, node, frame))
+
+    def _literal(self, file: SourceFile, node: ast.Constant, frame: Frame | None) -> Value:
+        return Literal(node.value)
+
+    def _inner(self, file: SourceFile, node: ast.NamedExpr | ast.Await | ast.Starred, frame: Frame | None) -> Value:
+        return self.evaluate(file, node.value, frame)
+
+    def _conditional(self, file: SourceFile, node: ast.IfExp, frame: Frame | None) -> Value:
+        return either(self.evaluate(file, part, frame) for part in (node.body, node.orelse))
+
+    def _any_of(self, file: SourceFile, node: ast.BoolOp, frame: Frame | None) -> Value:
+        return either(self.evaluate(file, part, frame) for part in node.values)
+
+    def _binary(self, file: SourceFile, node: ast.BinOp, frame: Frame | None) -> Value:
+        return arithmetic.operation(node.op, self._expressions(file, (node.left, node.right), frame))
+
+    def _unary(self, file: SourceFile, node: ast.UnaryOp, frame: Frame | None) -> Value:
+        return arithmetic.unary(node.op, *self._expressions(file, (node.operand,), frame))
+
+    def _lambda(self, file: SourceFile, node: ast.Lambda, frame: Frame | None) -> Value:
+        return Reference("lambda", self.program.function(file, node))
+
+    def _repeated(
+        self, file: SourceFile, node: ast.ListComp | ast.GeneratorExp | ast.SetComp, frame: Frame | None
+    ) -> Value:
+        return Group((self.evaluate(file, node.elt, frame),), open=True)
+
+    # Names
+
+    def _name(self, file: SourceFile, node: ast.Name, frame: Frame | None) -> Value:
+        in_comprehension = self._comprehension(file, node, frame)
+        if in_comprehension is not None:
+            return in_comprehension
+        scope = file.scope_of(node)
+        home, bindings = self.program.names.visible(scope, node.id)
+        if home is None:
+            return self.program.resolve(file, node) or UNKNOWN
+        if home is scope:
+            bindings = reaching(file, bindings, node, scope.node)
+        inner = frame if frame is not None and frame.function.node is home.node else None
+        return either(self.bound(file, binding, inner) for binding in bindings)
+
+    def _comprehension(self, file: SourceFile, node: ast.Name, frame: Frame | None) -> Value | None:
+        child: ast.AST = node
+        for above in file.ancestors(node):
+            if isinstance(above, ast.stmt):
+                return None
+            if isinstance(above, COMPREHENSIONS):
+                for generator in above.generators:
+                    steps = _steps_to(generator.target, node.id)
+                    if steps is not None and child is not generator:
+                        return self._unpacked(element_of(self.evaluate(file, generator.iter, frame)), steps)
+            child = above
+        return None
+
+    def bound(self, file: SourceFile, binding: Binding, frame: Frame | None) -> Value:
+        """What one binding gives its name."""
+        if binding.how == "parameter":
+            return self._parameter(file, binding, frame)
+        if binding.how in ("import", "def", "class"):
+            return self.program.names._bound(file, binding, 0) or UNKNOWN
+        if binding.value is None or binding.how == "other":
+            return UNKNOWN
+        if binding.how == "augment":
+            return self._augmented(file, binding, frame)
+        value = self.evaluate(file, binding.value, frame)
+        if binding.how == "element":
+            value = element_of(value)
+        elif binding.how == "enter" and not isinstance(value, Instance):
+            return UNKNOWN
+        return self._unpacked(value, binding.steps)
+
+    def _augmented(self, file: SourceFile, binding: Binding, frame: Frame | None) -> Value:
+        statement = binding.node if isinstance(binding.node, ast.AugAssign) else file.statement(binding.node)
+        if not isinstance(statement, ast.AugAssign) or not isinstance(statement.target, ast.Name):
+            return UNKNOWN
+        prior = self.evaluate(file, statement.target, frame)
+        return arithmetic.operation(statement.op, self._expressions(file, (statement.value,), frame), prior)
+
+    def _unpacked(self, value: Value, steps: tuple[int, ...]) -> Value:
+        for step in steps:
+            value = part_of(value, step)
+        return value
+
+    def _parameter(self, file: SourceFile, binding: Binding, frame: Frame | None) -> Value:
+        node = file.enclosing(binding.node, *FUNCTIONS)
+        assert node is not None
+        function = self.program.function(file, node)
+        if binding.name == function.self_name and function.owner is not None:
+            return frame.this if frame is not None and frame.this is not None else self.this(function.owner)
+        if frame is not None and frame.given is not None and function.place_of(binding.name) == 0:
+            return frame.given
+        if frame is not None and frame.call is not None:
+            return calling.passed(function, binding.name, frame.call)
+        if frame is not None and frame.given is not None:
+            default = function.default_of(binding.name)
+            return default.value if default is not None else UNKNOWN
+        callers = self.program.callers(function)
+        if not callers:
+            return Argument(binding.name, function)
+        return either(calling.passed(function, binding.name, call) for call in callers)
+
+    def this(self, cls: UserClass) -> Instance:
+        """An object of a class, when it is not known which."""
+        known = self.program.anybody.get(cls)
+        if known is None:
+            known = Instance(f"{module_name(cls.file)}.{cls.name}", None, cls)
+            self.program.anybody[cls] = known
+        return known
+
+    def _attribute(self, file: SourceFile, node: ast.Attribute, frame: Frame | None) -> Value:
+        base = self.evaluate(file, node.value, frame)
+        return either(attributes.attribute_of(self, choice, node.attr, node, file) for choice in base.alternatives())
+
+    # The rest
+
+    def _expressions(
+        self, file: SourceFile, nodes: tuple[ast.expr, ...], frame: Frame | None
+    ) -> tuple[Expression, ...]:
+        return tuple(Expression(self.program, file, node, frame) for node in nodes)
+
+    def _group(self, file: SourceFile, node: ast.Tuple | ast.List | ast.Set, frame: Frame | None) -> Value:
+        items: list[Value] = []
+        is_open = False
+        for element in node.elts:
+            value = self.evaluate(file, element, frame)
+            if isinstance(element, ast.Starred):
+                longest = max(
+                    (v for v in value.alternatives() if isinstance(v, Group)), key=lambda v: len(v.items), default=None
+                )
+                items += longest.items if longest is not None else (UNKNOWN,)
+                is_open |= longest is None or longest.open or isinstance(value, Either)
+            else:
+                items.append(value)
+        if isinstance(node, ast.List):
+            more, uncertain = additions(self.program, file, node, frame)
+            items += more
+            is_open |= uncertain
+        return Group(tuple(items), is_open)
+
+    def _table(self, file: SourceFile, node: ast.Dict, frame: Frame | None) -> Value:
+        items: dict[object, Value] = {}
+        for key, value in zip(node.keys, node.values, strict=True):
+            if not isinstance(key, ast.Constant):
+                return UNKNOWN
+            items[key.value] = self.evaluate(file, value, frame)
+        return Table(items)
+
+    def _subscript(self, file: SourceFile, node: ast.Subscript, frame: Frame | None) -> Value:
+        value = self.evaluate(file, node.value, frame)
+        index = node.slice
+        if isinstance(index, ast.UnaryOp) and isinstance(index.operand, ast.Constant):
+            place = arithmetic.unary(index.op, *self._expressions(file, (index.operand,), frame))
+            return part_of(value, place.value if isinstance(place, Literal) else ...)
+        return part_of(value, index.value if isinstance(index, ast.Constant) else ...)
+
+
+WAYS: dict[type[ast.AST], Callable[..., Value]] = {
+    ast.Constant: Evaluator._literal,
+    ast.Name: Evaluator._name,
+    ast.Attribute: Evaluator._attribute,
+    ast.Call: Evaluator._call,
+    ast.Tuple: Evaluator._group,
+    ast.List: Evaluator._group,
+    ast.Set: Evaluator._group,
+    ast.Dict: Evaluator._table,
+    ast.BinOp: Evaluator._binary,
+    ast.UnaryOp: Evaluator._unary,
+    ast.IfExp: Evaluator._conditional,
+    ast.BoolOp: Evaluator._any_of,
+    ast.NamedExpr: Evaluator._inner,
+    ast.Await: Evaluator._inner,
+    ast.Starred: Evaluator._inner,
+    ast.Subscript: Evaluator._subscript,
+    ast.Lambda: Evaluator._lambda,
+    ast.ListComp: Evaluator._repeated,
+    ast.GeneratorExp: Evaluator._repeated,
+    ast.SetComp: Evaluator._repeated,
+}
+
+
+def _steps_to(target: ast.expr, name: str) -> tuple[int, ...] | None:
+    if isinstance(target, ast.Name):
+        return () if target.id == name else None
+    if isinstance(target, (ast.Tuple, ast.List)):
+        for place, part in enumerate(target.elts):
+            inner = _steps_to(part, name)
+            if inner is not None:
+                return (place, *inner)
+    return None

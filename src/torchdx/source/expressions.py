@@ -1,0 +1,139 @@
+"""An expression with the file it stands in: what it says, where, and what it may be worth."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from torchdx.finding import Site
+from torchdx.source.file import SourceFile
+from torchdx.source.index import FUNCTIONS
+from torchdx.source.values import UNKNOWN, Frame, Value, literal
+
+if TYPE_CHECKING:
+    from torchdx.source.definitions import UserFunction
+    from torchdx.source.program import Program
+
+
+class Expression:
+    """An expression of the user's; with a `frame`, as it stands in one particular call of its function."""
+
+    def __init__(self, program: Program, file: SourceFile, node: ast.expr, frame: Frame | None = None) -> None:
+        self.program, self.file, self.node, self.frame = program, file, node, frame
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.text!r} at {self.site})"
+
+    @property
+    def site(self) -> Site:
+        return self.file.site(self.node)
+
+    @property
+    def text(self) -> str:
+        return self.file.text_of(self.node)
+
+    @cached_property
+    def value(self) -> Value:
+        """What it may be worth, see `values`."""
+        return self.program.evaluate(self.file, self.node, self.frame)
+
+    @property
+    def literal(self) -> object | None:
+        """The number, string or truth value that it certainly is, or None."""
+        return literal(self.value)
+
+    @cached_property
+    def function(self) -> UserFunction | None:
+        """The function it stands in."""
+        node = self.file.enclosing(self.node, *FUNCTIONS)
+        return self.program.function(self.file, node) if node is not None else None
+
+    @property
+    def in_loop(self) -> bool:
+        """Is it repeated by a loop of its own function?"""
+        return next(self.file.loops_around(self.node), None) is not None
+
+    @property
+    def is_statement(self) -> bool:
+        """Does it stand alone, its value thrown away?"""
+        return isinstance(self.file.parent(self.node), ast.Expr)
+
+    def guards(self) -> Iterator[Expression]:
+        """The conditions it stands under, the nearest first."""
+        for test in self.file.guards(self.node):
+            yield Expression(self.program, self.file, test)
+
+    def at(self, node: ast.expr) -> Expression:
+        """Another expression of the same file and call."""
+        return Expression(self.program, self.file, node, self.frame)
+
+
+class Call(Expression):
+    """A call, whose arguments can be asked for as the signature has them: by place or by name."""
+
+    node: ast.Call
+
+    @cached_property
+    def name(self) -> str:
+        """The canonical dotted name of what is called; empty where it is not known."""
+        found = self.program.resolve(self.file, self.node.func)
+        return found.name if found is not None else ""
+
+    @property
+    def method(self) -> str:
+        """The last word before the parenthesis: `step` in `self.optimizers[0].step()`."""
+        func = self.node.func
+        return func.attr if isinstance(func, ast.Attribute) else func.id if isinstance(func, ast.Name) else ""
+
+    @cached_property
+    def receiver(self) -> Expression | None:
+        """What stands before the last dot."""
+        func = self.node.func
+        return self.at(func.value) if isinstance(func, ast.Attribute) else None
+
+    @property
+    def is_certain(self) -> bool:
+        """Are all arguments written out, with no `*` or `**` among them?"""
+        return not any(isinstance(arg, ast.Starred) for arg in self.node.args) and all(
+            keyword.arg for keyword in self.node.keywords
+        )
+
+    def argument(self, position: int | None, keyword: str = "") -> Expression | None:
+        """The argument at this place (from 0) or by this keyword, or None where it is not given."""
+        for given in self.node.keywords:
+            if given.arg is not None and given.arg == keyword:
+                return self.at(given.value)
+        args = self.node.args
+        if position is not None and position < len(args):
+            if any(isinstance(arg, ast.Starred) for arg in args[: position + 1]):
+                return None
+            return self.at(args[position])
+        return None
+
+    def arguments(self) -> Iterator[Expression]:
+        """All arguments, as written."""
+        for arg in self.node.args:
+            yield self.at(arg.value if isinstance(arg, ast.Starred) else arg)
+        for keyword in self.node.keywords:
+            yield self.at(keyword.value)
+
+    def argument_value(self, position: int | None, keyword: str = "") -> Value:
+        """The value of an argument; unknown where it is not given."""
+        given = self.argument(position, keyword)
+        return given.value if given is not None else UNKNOWN
+
+    def gives(self, keyword: str) -> bool:
+        """Is the keyword passed, or might it be through `**`?"""
+        return any(given.arg in (keyword, None) for given in self.node.keywords)
+
+
+def held_as(call: Call) -> Iterator[str]:
+    """The names that an object is given in the statement that makes it."""
+    statement = call.file.statement(call.node)
+    targets = statement.targets if isinstance(statement, ast.Assign) else [getattr(statement, "target", None)]
+    for target in targets:
+        for node in ast.walk(target) if isinstance(target, ast.AST) else ():
+            if isinstance(node, (ast.Name, ast.Attribute)):
+                yield node.id if isinstance(node, ast.Name) else node.attr

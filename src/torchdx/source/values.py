@@ -1,0 +1,280 @@
+"""What an expression may stand for, as far as reading can tell.
+
+Values are symbolic: the result of an operation that is not stepped into remembers the operation and what went in, so
+that a rule can ask where a number came from. `Unknown` is an honest and frequent answer.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torchdx.source.definitions import UserClass, UserFunction
+    from torchdx.source.expressions import Call, Expression
+    from torchdx.source.file import SourceFile
+
+MOST_ALTERNATIVES = 12
+MODULE_BASES = (
+    "torch.nn.Module",
+    "pytorch_lightning.LightningModule",
+    "lightning.LightningModule",
+    "lightning.pytorch.LightningModule",
+)
+SCHEDULERS = "torch.optim.lr_scheduler."
+CONTAINERS = ("torch.nn.Sequential", "torch.nn.ModuleList", "torch.nn.ModuleDict")
+
+
+@dataclass(frozen=True, eq=False)
+class Value:
+    """The least that can be said; the kinds below say more."""
+
+    @property
+    def name(self) -> str:
+        """The canonical dotted name of what this is, or of what made it; empty where there is none."""
+        return ""
+
+    def alternatives(self) -> tuple[Value, ...]:
+        """Everything that it may be; just itself, unless it is an `Either`."""
+        return (self,)
+
+
+@dataclass(frozen=True, eq=False)
+class Unknown(Value):
+    """Nothing is known."""
+
+
+@dataclass(frozen=True, eq=False)
+class Nothing(Value):
+    """No value at all: what a loop contributes to its own first round."""
+
+
+UNKNOWN, NOTHING = Unknown(), Nothing()
+
+
+@dataclass(frozen=True, eq=False)
+class Literal(Value):
+    """A number, string, truth value or None written in the source."""
+
+    value: object
+
+
+@dataclass(frozen=True, eq=False)
+class Setting(Value):
+    """Something that a person chooses from outside: a command-line option, an environment variable."""
+
+    option: str
+    default: Value = UNKNOWN
+
+
+@dataclass(frozen=True, eq=False)
+class Reference(Value):
+    """A class or function itself, of the project (`definition`) or of a library."""
+
+    dotted: str
+    definition: UserClass | UserFunction | None = None
+
+    @property
+    def name(self) -> str:
+        return self.dotted
+
+
+@dataclass(frozen=True, eq=False)
+class ModuleReference(Value):
+    """A file of the project, as imported."""
+
+    file: SourceFile
+
+
+@dataclass(frozen=True, eq=False)
+class Instance(Value):
+    """An object: what it is an instance of, and the call that made it."""
+
+    dotted: str
+    call: Call | None = None
+    definition: UserClass | None = None
+    frames: dict[object, Frame] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        return self.dotted
+
+    @property
+    def is_module(self) -> bool:
+        """Is it a `torch.nn.Module`, the user's or torch's?"""
+        if self.definition is not None:
+            return self.definition.is_model
+        return self.dotted.startswith("torch.nn.") and self.dotted not in ("torch.nn.Parameter", "torch.nn.Buffer")
+
+    @property
+    def is_loss(self) -> bool:
+        return self.definition is None and self.dotted.startswith("torch.nn.") and self.dotted.endswith("Loss")
+
+    @property
+    def is_scheduler(self) -> bool:
+        return self.is_a(SCHEDULERS)
+
+    @property
+    def is_optimizer(self) -> bool:
+        return self.is_a("torch.optim.") and not self.is_scheduler
+
+    @property
+    def is_loader(self) -> bool:
+        return self.is_a("torch.utils.data.DataLoader")
+
+    def is_a(self, *names: str) -> bool:
+        """Is it, or does it descend from, one of these? A name ending in a dot stands for everything under it."""
+        kinds = self.definition.ancestry if self.definition is not None else (self.dotted,)
+        return any(kind == name or (name[-1] == "." and kind.startswith(name)) for kind in kinds for name in names)
+
+
+@dataclass(frozen=True, eq=False)
+class Method(Value):
+    """A method of the project, or of torch, bound to its object."""
+
+    receiver: Value
+    method: str
+    definition: UserFunction | None = None
+
+    @property
+    def name(self) -> str:
+        return f"{self.receiver.name or '?'}.{self.method}"
+
+
+@dataclass(frozen=True, eq=False)
+class Result(Value):
+    """What a call gave that was not stepped into: a torch function, a tensor's method, a layer applied.
+
+    `dotted` is the function's name, `torch.Tensor.NAME` for a tensor's method, the class name for a layer (which is
+    then `module`); `?.NAME` is a method of something unknown.
+    """
+
+    dotted: str
+    call: Call
+    given: Value | None = None
+    module: Instance | None = None
+
+    @property
+    def name(self) -> str:
+        return self.dotted
+
+    @property
+    def input(self) -> Value:
+        """The tensor that went in: a method's receiver, a layer's or function's first argument."""
+        if self.given is not None:
+            return self.given
+        first = self.call.argument(0, "input")
+        return first.value if first is not None else UNKNOWN
+
+
+@dataclass(frozen=True, eq=False)
+class Operation(Value):
+    """Arithmetic: `operator` is the ast class's name, such as "Add" or "Div"."""
+
+    operator: str
+    operands: tuple[Expression, ...]
+    prior: Value | None = None
+
+    def values(self) -> Iterator[Value]:
+        """The operands' values, in order."""
+        if self.prior is not None:
+            yield self.prior
+        for operand in self.operands:
+            yield operand.value
+
+
+@dataclass(frozen=True, eq=False)
+class Item(Value):
+    """A part of something: unpacked, indexed, an attribute, or (with key None) an element in a loop."""
+
+    of: Value
+    key: object = None
+
+    @property
+    def name(self) -> str:
+        return f"{self.of.name or '?'}[{self.key}]"
+
+
+@dataclass(frozen=True, eq=False)
+class Group(Value):
+    """A tuple or list. `open` when more or fewer items are possible than those listed."""
+
+    items: tuple[Value, ...]
+    open: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class Table(Value):
+    """A dictionary with literal keys."""
+
+    items: dict[object, Value]
+
+
+@dataclass(frozen=True, eq=False)
+class Argument(Value):
+    """A parameter whose value nobody in the project gives, or gives in too many ways."""
+
+    parameter: str
+    function: UserFunction
+
+
+@dataclass(frozen=True, eq=False)
+class Either(Value):
+    """One of several, and reading cannot tell which."""
+
+    choices: tuple[Value, ...]
+
+    def alternatives(self) -> tuple[Value, ...]:
+        return self.choices
+
+
+@dataclass(eq=False)
+class Frame:
+    """One call of a function of the project: what was passed, on which object, and what is known inside it."""
+
+    function: UserFunction
+    call: Call | None = None
+    this: Instance | None = None
+    given: Value | None = None
+    memo: dict[ast.AST, Value] = field(default_factory=dict)
+
+
+def either(values: Iterable[Value]) -> Value:
+    """One value for several: the only one, `Unknown` for too many, else an `Either`."""
+    values = list(values)
+    if len(values) == 1:
+        return values[0]
+    choices: dict[object, Value] = {}
+    for value in values:
+        for choice in value.alternatives():
+            choices.setdefault(_identity(choice), choice)
+    choices.pop("nothing", None)
+    if len(choices) > MOST_ALTERNATIVES:
+        return UNKNOWN
+    if not choices:
+        return NOTHING
+    kept = tuple(choices.values())
+    return kept[0] if len(kept) == 1 else Either(kept)
+
+
+def _identity(value: Value) -> object:
+    if isinstance(value, Nothing):
+        return "nothing"
+    if isinstance(value, Unknown):
+        return "unknown"
+    if isinstance(value, Literal):
+        return type(value.value), repr(value.value)
+    if isinstance(value, Reference):
+        return value.definition or value.dotted
+    if isinstance(value, Instance):
+        return value.definition or value.dotted, value.call.node if value.call else None
+    if isinstance(value, Argument):
+        return value.parameter, value.function
+    return id(value)
+
+
+def literal(value: Value) -> object | None:
+    """The number, string or truth value that this certainly is, or None."""
+    return value.value if isinstance(value, Literal) else None
