@@ -1,8 +1,12 @@
-"""Run a program under the launcher, and examine what was recorded together with its source."""
+"""Run a program watched, and examine what was recorded together with its source."""
 
 from __future__ import annotations
 
+import json
 import os
+import subprocess
+import sys
+from functools import cache
 from pathlib import Path
 
 from torchdx.exam import examine
@@ -15,15 +19,34 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 def recorded(script: Path, folder: Path, *arguments: str) -> Record:
-    """The record of the script, run to its end; it must succeed."""
+    """The record of the script, launched as `torchdx run` would; it must succeed."""
     ending = launch([str(script), *arguments], folder)
     assert ending.status == 0, f"{script} ended with {ending}"
     return Record.read(folder)
 
 
+def quickly_recorded(script: Path, folder: Path, *arguments: str) -> Record:
+    """The record of the script, run in a fork of a process that has imported torch already; it must succeed."""
+    zygote = _zygote()
+    assert zygote.stdin is not None
+    assert zygote.stdout is not None
+    asked = {"script": str(script), "arguments": arguments, "folder": str(folder)}
+    zygote.stdin.write(json.dumps(asked) + "\n")
+    zygote.stdin.flush()
+    status = zygote.stdout.readline().strip()
+    assert status == "0", f"{script} ended with status {status or 'none'}"
+    return Record.read(folder)
+
+
+@cache
+def _zygote() -> subprocess.Popen[str]:
+    program = Path(__file__).with_name("zygote.py")
+    return subprocess.Popen([sys.executable, str(program)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+
 def examined(script: Path, folder: Path, *arguments: str) -> Diagnosis:
     """What the examination says of the script and its run."""
-    record = recorded(script, folder, *arguments)
+    record = quickly_recorded(script, folder, *arguments)
     assert not record.process.all("disarmed"), record.process.all("disarmed")
     return examine(Program.around(script), record)
 

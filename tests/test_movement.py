@@ -67,6 +67,14 @@ def test_prior_follows_the_scale_that_backward_sees() -> None:
     assert abs(record.progress.gain) < 0.02
 
 
+def test_prior_of_a_sum_counts_its_terms() -> None:
+    told = loss_fact(1, 16 * 0.7) | {"options": {"reduction": "sum"}}
+    told["target"] = told["target"] | {"shape": [16]}
+    record = Record.of([{"kind": "step", "n": 1, "optimizer": 0, "objective": 16 * 0.7}, told])
+    assert record.progress.prior is not None
+    assert math.isclose(record.progress.prior, 16 * math.log(2))
+
+
 def test_gain_of_a_loss_without_scale_is_unknown() -> None:
     record = Record.of([{"kind": "step", "n": n, "optimizer": 0, "objective": -float(n)} for n in range(1, 40)])
     assert math.isnan(record.progress.gain)

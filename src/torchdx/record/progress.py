@@ -51,7 +51,7 @@ def progress_of(record: Record) -> Progress:
     series = loss_series(record, use)
     prior, name = prior_of(record, use)
     if prior and use is not None:
-        prior *= _scale(series, use.series())
+        prior *= _terms(use) * _scale(series, use.series())
     finite = series.finite
     whole = len(finite) == len(series) and not record.nonfinite
     if not finite:
@@ -105,6 +105,12 @@ def _binary_entropy(use: LossUse) -> float | None:
     if not crisp or not 0 < share < 1:
         return None
     return -share * math.log(share) - (1 - share) * math.log(1 - share)
+
+
+def _terms(use: LossUse) -> float:
+    """Over how many terms a loss is summed up, on average; 1 for a mean."""
+    counts = [math.prod(look["target"].get("shape", ())) for look in use.calls()]
+    return sum(counts) / len(counts) if use.option("reduction") == "sum" and counts else 1.0
 
 
 def _scale(objective: Series, loss: Series) -> float:

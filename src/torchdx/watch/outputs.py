@@ -136,9 +136,10 @@ class Outputs:
             self._follow(given, module)
             if module._parameters:
                 self._first.setdefault(self.models.model_of(number), (number, given.detach()))
-        activation = isinstance(module, _MODULE_ACTIVATIONS)
-        self._last = (key, activation)
-        if key in self._rows or not is_plain(tensor) or len(self._rows) >= _MOST_LAYERS:
+        activation, again = isinstance(module, _MODULE_ACTIVATIONS), key in self._rows
+        if not (activation and again):  # one activation module may serve after several layers
+            self._last = (key, activation or again)
+        if again or not is_plain(tensor) or len(self._rows) >= _MOST_LAYERS:
             return
         self._tell_input(number, module, given, output)
         self._keep(key, tensor, isinstance(module, _UNITS))

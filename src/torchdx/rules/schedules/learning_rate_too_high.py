@@ -67,7 +67,7 @@ def in_run(record: Record) -> Iterator[Finding]:
     harm = _harm(record)
     for movement in record.movements:
         if harm and "LBFGS" not in movement.optimizer.cls and _is_large(movement) and _began_in_order(record, movement):
-            yield _finding(movement, harm)
+            yield _finding(record, movement, harm)
 
 
 def _is_large(movement: Movement) -> bool:
@@ -94,10 +94,12 @@ def _harm(record: Record) -> str:
     return ""
 
 
-def _finding(movement: Movement, harm: str) -> Finding:
+def _finding(record: Record, movement: Movement, harm: str) -> Finding:
     ratio, rate = movement.ratio, movement.optimizer.option("lr")
-    usual = max(ratio.first, ratio.earliest(3).median, ratio.median)
+    usual = max(ratio.first, ratio.earliest(3).median, min(ratio.median, LARGE))  # later ones may have run away
     aim = rounded_rate(rate * min(AIM / usual, 1 / 3))
+    peak = record.learning_rate.highest
+    lower = f"the schedule's highest rate, {peak:g}" if peak > 2 * rate else f"lr from {rate:g} to {aim:g}"
     return Finding(
         message=f"a step of {movement.optimizer.cls} changes the weights by up to {ratio.highest:.2g} times their "
         f"size (healthy: about {AIM}), and {harm}",
@@ -108,7 +110,7 @@ def _finding(movement: Movement, harm: str) -> Finding:
             "step over weight, median": ratio.median,
             "step over weight": list(ratio.thinned(50).values),
         },
-        cure=f"lower the learning rate from {rate:g} to about {aim:g}",
+        cure=f"lower {lower}, or so",
         confidence=0.9 if ratio.highest > ENORMOUS else 0.8,
     )
 

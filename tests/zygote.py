@@ -1,0 +1,59 @@
+"""A process that has imported torch and scikit-learn once, and forks a watched child for each program it is sent.
+
+A line of JSON on stdin names a script, its arguments and the record's folder; a line on stdout answers with the child's
+exit status. Importing is most of what a small program costs, so tests that watch dozens of them go through here; what
+the launcher itself does is tested by starting real processes.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import runpy
+import sys
+import traceback
+from pathlib import Path
+
+import numpy  # noqa: F401
+import sklearn.datasets
+import sklearn.model_selection
+import sklearn.preprocessing  # noqa: F401
+import torch
+import torch._dynamo
+import torch.utils.data
+
+
+def live(script: str, arguments: list[str], folder: str) -> None:
+    """Become the program: what follows is what plain python would do with it, under observation."""
+    os.environ["TORCHDX_RECORD"] = folder
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    os.dup2(2, 1)
+    sys.argv = [script, *arguments]
+    sys.path[0] = str(Path(script).parent)
+    from torchdx.watch import _begin
+
+    _begin()
+    runpy.run_path(script, run_name="__main__")
+
+
+def main() -> None:
+    for line in sys.stdin:
+        asked = json.loads(line)
+        child = os.fork()
+        if child == 0:
+            try:
+                live(**asked)
+            except SystemExit as end:
+                sys.exit(end.code)
+            except BaseException as error:
+                traceback.print_exc()
+                sys.last_value = error
+                sys.exit(1)
+            return
+        _, status = os.waitpid(child, 0)
+        print(os.waitstatus_to_exitcode(status), flush=True)
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    main()
