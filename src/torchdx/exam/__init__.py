@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
@@ -42,21 +43,31 @@ def examine(program: Program | None, record: Record | None, rules: Sequence[Rule
     )
 
 
-def _asked(rule: Rule, program: Program | None, record: Record | None) -> Iterator[Finding | NotEnough]:
-    """What the rule says, with its name on it."""
-    if program is not None and isinstance(rule, SourceRule):
-        for said in rule.in_source(program):
-            yield _stamped(said, rule, "source")
-    if record is not None and record.saw_torch and isinstance(rule, RunRule):
-        lacking = sorted(kind for kind in rule.needs if not record.process.all(kind))
-        if lacking:
-            yield NotEnough(", ".join(lacking), name_of(rule))
-            return
-        for answer in rule.in_run(record):
-            if isinstance(answer, NotEnough):
-                yield replace(answer, rule=name_of(rule))
-            else:
-                yield _stamped(answer, rule, "run")
+def _asked(rule: Rule, program: Program | None, record: Record | None) -> list[Finding | NotEnough]:
+    """What the rule says, with its name on it; a rule that fails says so, and spoils nothing else."""
+    said: list[Finding | NotEnough] = []
+    try:
+        if program is not None and isinstance(rule, SourceRule):
+            said += [_stamped(finding, rule, "source") for finding in rule.in_source(program)]
+        if record is not None and record.saw_torch and isinstance(rule, RunRule):
+            said += _answers(rule, rule, record)
+    except Exception as error:
+        if os.environ.get("TORCHDX_DEBUG"):
+            raise
+        said.append(NotEnough(f"the rule itself failed ({type(error).__name__}: {error})", name_of(rule)))
+    return said
+
+
+def _answers(rule: Rule, asked: RunRule, record: Record) -> Iterator[Finding | NotEnough]:
+    lacking = sorted(kind for kind in rule.needs if not record.process.all(kind))
+    if lacking:
+        yield NotEnough(", ".join(lacking), name_of(rule))
+        return
+    for answer in asked.in_run(record):
+        if isinstance(answer, NotEnough):
+            yield replace(answer, rule=name_of(rule))
+        else:
+            yield _stamped(answer, rule, "run")
 
 
 def _stamped(finding: Finding, rule: Rule, seen: Seen) -> Finding:

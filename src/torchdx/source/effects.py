@@ -6,6 +6,7 @@ import ast
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import TYPE_CHECKING, Literal
 
 from torchdx.source.definitions import UserClass, UserFunction
@@ -25,6 +26,7 @@ BACKWARDS = ("backward", "manual_backward")
 SUSPICIOUS = re.compile(r"zero|reset|clear|optimi[sz]|grad|update|step|backward|train", re.IGNORECASE)
 ROOTS = ("zero_grad", "zero_", "backward", "manual_backward", "step", "eval", "train")
 MOST_EVENTS = 60
+DEEPEST = 25
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,21 +51,28 @@ class Effects:
     def __init__(self, program: Program) -> None:
         self.program = program
         self.known: dict[ast.AST, tuple[Event, ...]] = {}
-        self.entered: set[ast.AST] = set()
+        self.entered: dict[ast.AST, int] = {}
+        self.lowest = 0
         self.leading = Leading(program, ROOTS)
 
     def of(self, function: UserFunction) -> tuple[Event, ...]:
-        """The effects of a function, in the order of its source."""
+        """The effects of a function, in the order of its source; a call back into one being followed adds nothing."""
         node = function.node
         if node in self.known:
             return self.known[node]
         if node in self.entered:
+            self.lowest = min(self.lowest, self.entered[node])
             return ()
-        self.entered.add(node)
-        found = tuple(self.within(function.file, node))[:MOST_EVENTS]
-        self.entered.discard(node)
-        if not self.entered:
+        depth = len(self.entered)
+        self.entered[node] = depth
+        outside, self.lowest = self.lowest, depth
+        found = tuple(islice(self.within(function.file, node), MOST_EVENTS)) if depth < DEEPEST else ()
+        del self.entered[node]
+        if (
+            self.lowest >= depth
+        ):  # nothing was left out for the sake of a function further out: this is the whole answer
             self.known[node] = found
+        self.lowest = min(self.lowest, outside)
         return found
 
     def within(self, file: SourceFile, scope: ast.AST, region: ast.AST | None = None) -> Iterator[Event]:

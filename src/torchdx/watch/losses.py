@@ -37,6 +37,9 @@ _MOST_CLASSES = 1000
 _OPTIONS = {
     "cross_entropy": {"ignore_index": 4, "reduction": 6, "label_smoothing": 7},
     "nll_loss": {"ignore_index": 4, "reduction": 6},
+    "binary_cross_entropy": {"reduction": 5},
+    "binary_cross_entropy_with_logits": {"reduction": 5},
+    "mse_loss": {"reduction": 4},
     "kl_div": {"reduction": 4, "log_target": 5},
     "gaussian_nll_loss": {"full": 3, "eps": 4, "reduction": 5},
 }

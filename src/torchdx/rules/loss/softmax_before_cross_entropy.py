@@ -24,7 +24,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from torchdx.finding import Edit, Finding, Fix, Severity
-from torchdx.source import edits
+from torchdx.source import edits, without_gradient
 
 if TYPE_CHECKING:
     from torchdx.record import Fact, Record
@@ -43,11 +43,14 @@ EXPECTS = {"cross_entropy": "a softmax", "binary_cross_entropy_with_logits": "th
 
 
 def in_source(program: Program) -> Iterator[Finding]:
-    """Every use of a loss on logits whose input certainly is none."""
-    for use in program.losses(*EXPECTS):
+    """Every operation that squashes what certainly goes into a loss on logits, told at the first of its losses."""
+    told = set()
+    for use in sorted(program.losses(*EXPECTS), key=lambda use: without_gradient(use.call)):
         ending = use.ending
-        if ending.kind not in ("probabilities", "log-probabilities") or not ending.by:
+        squashers = tuple(str(result.call.site) for result in ending.by)
+        if ending.kind not in ("probabilities", "log-probabilities") or not squashers or (use.kind, squashers) in told:
             continue
+        told.add((use.kind, squashers))
         squashed = ending.kind == "probabilities" or use.kind != "cross_entropy"
         place = ending.by[0].call.site
         yield Finding(
