@@ -17,8 +17,8 @@ BURST = 1.0
 """Seconds of credit that may pile up while nothing is looked at."""
 
 LOOKS = 0.6
-"""Part of the share that looks may take; the rest is for what the books miss: following steps, torch's slower way to call
-a module while a hook is in (measured on a residual net and a GPT-like model, see bench/)."""
+"""Part of the share that looks may take; the rest is for what the books miss: following steps, torch's slower way to
+call a module while a hook is in (measured on a residual net and a GPT-like model, see bench/)."""
 
 LIGHT = 50e-6
 """Seconds that following one step without looking costs (measured: 35 to 60 microseconds on a 2 GHz core)."""
@@ -66,7 +66,7 @@ class Governor:
         self._step += 0.2 * (min(seconds, 2 * self._step) - self._step)
 
     def nap(self) -> int:
-        """For how many steps not even to follow, so that following costs a fifth of the share at most; 0 if it is cheap."""
+        """How many steps to sleep through, so that following the others costs a fifth of the share at most."""
         return int(2 * LIGHT / (0.2 * self.share * self._step)) if self._step > 0 else 0
 
     def affords_look(self, step: int) -> bool:
