@@ -6,6 +6,7 @@ written by hand in a test.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -26,7 +27,20 @@ class Site:
     end_column: int | None = None
 
     def __str__(self) -> str:
-        return f"{self.path}:{self.line}:{self.column}"
+        return f"{near(self.path)}:{self.line}:{self.column}"
+
+    def seen_from(self, path: str) -> str:
+        """How to name it to somebody who looks at the file `path`: "line 18", or "line 18 of models/net.py"."""
+        return f"line {self.line}" if self.path == path else f"line {self.line} of {near(self.path)}"
+
+
+def near(path: str) -> str:
+    """The path relative to the working directory where it lies inside it, with forward slashes."""
+    try:
+        inside = os.path.relpath(path)
+    except ValueError:  # another drive
+        return path.replace(os.sep, "/")
+    return (path if inside.startswith(os.pardir) else inside).replace(os.sep, "/")
 
 
 @dataclass(frozen=True)

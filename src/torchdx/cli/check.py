@@ -21,7 +21,7 @@ def check(paths: tuple[Path, ...], wanted: Wanted) -> int:
     with 2 where something could not be read.
     """
     from torchdx.exam import examine
-    from torchdx.report.words import near
+    from torchdx.finding import near
     from torchdx.source import Program
 
     if paths == (Path("-"),):

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from torchdx import __version__
-from torchdx.finding import Diagnosis, Finding, Fix
-from torchdx.report.words import near, severity_of
+from torchdx.finding import Diagnosis, Finding, Fix, near
+from torchdx.report.words import severity_of
 
 VERSION = 1
 """Version of the promise. Keys may be added to it; a change that breaks a reader raises it."""

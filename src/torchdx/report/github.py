@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from torchdx.finding import Diagnosis, Finding
-from torchdx.report.words import near, severity_of
+from torchdx.finding import Diagnosis, Finding, near
+from torchdx.report.words import severity_of
 
 LEVELS = {"error": "error", "warning": "warning", "note": "notice"}
 

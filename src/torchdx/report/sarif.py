@@ -14,9 +14,9 @@ from typing import Any
 from urllib.parse import quote
 
 from torchdx import __version__
-from torchdx.finding import Diagnosis, Edit, Finding, Fix, Site
+from torchdx.finding import Diagnosis, Edit, Finding, Fix, Site, near
 from torchdx.report.as_json import as_data, strict
-from torchdx.report.words import ending, excerpt, near, severity_of
+from torchdx.report.words import ending, excerpt, severity_of
 
 SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
 BASE = "%SRCROOT%"

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import math
-import os
 import tokenize
 from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, Literal, NamedTuple
 
-from torchdx.finding import Diagnosis, Finding, Severity, Site, Verdict
+from torchdx.finding import Diagnosis, Finding, Severity, Site, Verdict, near
 
 SHARES = ("share", "fraction", "accuracy", "overhead", "confidence", "percent")
 """A number between 0 and 1 whose name ends in one of these words is said in percent."""
@@ -30,15 +29,6 @@ class Excerpt(NamedTuple):
 def severity_of(finding: Finding) -> Severity:
     """Its severity; one that nobody stamped counts as a warning."""
     return finding.severity or "warning"
-
-
-def near(path: str) -> str:
-    """The path relative to the working directory where it lies inside it, with forward slashes."""
-    try:
-        inside = os.path.relpath(path)
-    except ValueError:  # another drive
-        return path.replace(os.sep, "/")
-    return (path if inside.startswith(os.pardir) else inside).replace(os.sep, "/")
 
 
 def place(site: Site) -> str:

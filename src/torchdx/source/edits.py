@@ -9,7 +9,7 @@ import re
 import warnings
 from collections.abc import Iterable, Sequence
 
-from torchdx.finding import Edit, Fix
+from torchdx.finding import Edit, Fix, near
 from torchdx.source.file import SourceFile
 
 OWN_PARENTHESES = re.compile(rb"(?:(?:\s|#[^\r\n]*)*\))*")
@@ -108,7 +108,7 @@ def unified_diff(file: SourceFile, changed: bytes) -> str:
     """The change as a unified diff that `patch -p1` and `git apply` understand."""
     old = file.bytes.decode(file.encoding.replace("-sig", ""), "replace")
     new = changed.decode(file.encoding.replace("-sig", ""), "replace")
-    path = file.path.lstrip("/")
+    path = near(file.path).lstrip("/")
     lines = difflib.unified_diff(_lines(old), _lines(new), f"a/{path}", f"b/{path}")
     return "".join(line if line.endswith("\n") else line + "\n\\ No newline at end of file\n" for line in lines)
 

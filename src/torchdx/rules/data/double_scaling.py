@@ -73,17 +73,16 @@ def _again(program: Program) -> Iterator[tuple[SourceFile, ast.expr, str]]:
         inner = divides_by_255(program.evaluate(file, node))
         before = scaled_by(inner) if inner is not None else None
         if before is not None:
-            yield file, node, _where(before)
+            yield file, node, _where(before, file.path)
 
 
-def _where(before: Value) -> str:
+def _where(before: Value, path: str) -> str:
     if isinstance(before, Result):
         inner = before.module if before.module is not None else before
         call = before.module.call if before.module is not None and before.module.call is not None else before.call
-        return f"{inner.name.rpartition('.')[2]} did it (line {call.site.line} of {call.file.path})"
+        return f"{inner.name.rpartition('.')[2]} did it ({call.site.seen_from(path)})"
     if isinstance(before, Operation):
-        place = before.operands[0].site
-        return f"it was divided before (line {place.line} of {place.path})"
+        return f"it was divided before ({before.operands[0].site.seen_from(path)})"
     return "it was scaled before"
 
 

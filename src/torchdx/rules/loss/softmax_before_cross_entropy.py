@@ -55,7 +55,7 @@ def in_source(program: Program) -> Iterator[Finding]:
         place = ending.by[0].call.site
         yield Finding(
             message=f"`{use.kind}` applies {EXPECTS[use.kind]} itself, and its input already went through "
-            f"{ending.operation} (line {place.line} of {place.path})",
+            f"{ending.operation} ({place.seen_from(use.site.path)})",
             site=use.site,
             evidence={"operation": ending.operation, "operation_at": str(place)},
             cure=f"give the loss the logits: leave out the {ending.operation}",
