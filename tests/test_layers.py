@@ -20,7 +20,7 @@ MAY_IMPORT = {
     "finding": set(),
     "launch": set(),
     "num": set(),
-    "watch": {"record"},
+    "watch": set(),
     "_inject": {"watch"},
     "record": {"finding"},
     "source": {"finding"},

@@ -233,6 +233,13 @@ def test_watching_from_inside(tmp_path: Path) -> None:
     assert [phase.what for phase in record.process.phases] == ["train", "eval"] * 4
 
 
+def test_what_is_written_is_what_is_read() -> None:
+    from torchdx.record import facts
+    from torchdx.watch import writer
+
+    assert writer.VERSION == facts.VERSION
+
+
 def test_samples_do_not_fall_in_step_with_rows() -> None:
     torch = pytest.importorskip("torch")
     from torchdx.watch.tensors import positions, sample

@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-LOAN = 0.08
+LOAN = 0.05
 """Seconds that may be spent at once, before they are earned: learners' scripts last seconds, and the first steps
 tell most. The loan is paid back before any other look is taken."""
 

@@ -13,7 +13,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from torchdx.record.facts import VERSION
+VERSION = 1
+"""Version of the format, `torchdx.record.facts.VERSION`; reading is not imported here, as the patient waits for it."""
 
 FULL = 64 << 20
 """Bytes after which a process writes no more: a record must not fill a disk."""
