@@ -82,6 +82,24 @@ def test_verdicts_follow_the_guide() -> None:
     assert judged(Record()) == "not enough evidence"
 
 
+def evaluated(train: list[float], validation: list[float]) -> Record:
+    facts = [fact for fact in classifier(train).process.facts.values() for fact in fact]
+    per = len(train) // len(validation)
+    for k, value in enumerate(validation):
+        for what, mean in (("train", sum(train[k * per : (k + 1) * per]) / per), ("eval", value)):
+            losses = [{"fn": "cross_entropy", "site": None, "batches": 1, "mean": mean, "error": 0.01}]
+            at = {"first_step": k * per, "last_step": (k + 1) * per}
+            facts.append({"kind": "phase", "index": k, "what": what, "batches": 1, **at, "losses": losses})
+    return Record.of(facts)
+
+
+def test_a_gap_to_validation_is_not_called_healthy() -> None:
+    falling = [0.7 * 0.96**k for k in range(100)]
+    assert judged(evaluated(falling, [0.6, 0.4, 0.2, 0.1, 0.05])) == "healthy"
+    assert judged(evaluated(falling, [0.75, 0.72, 0.71, 0.70, 0.70])) == "not generalising: overfitting or mismatch"
+    assert judged(evaluated(falling, [0.6, 0.2, 0.4, 0.6, 0.8])) == "overfitting"
+
+
 def test_notes_do_not_spoil_a_healthy_verdict() -> None:
     falling = [0.7 * 0.97**k for k in range(100)]
     assert judged(classifier(falling), finding("x", severity="note")) == "healthy"

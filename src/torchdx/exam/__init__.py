@@ -33,8 +33,7 @@ def examine(program: Program | None, record: Record | None, rules: Sequence[Rule
         findings = [_with_fixes(program, finding) for finding in findings]
     course = course_of(record) if record is not None else Course(0)
     explains = {name_of(rule): rule.explains for rule in all_rules()}
-    gap = {"validation-gap"} if any(finding.rule == "overfitting" for finding in findings) else set()
-    ranked = rank(findings, explains, course.symptoms | gap)
+    ranked = rank(findings, explains, course.symptoms)
     return Diagnosis(
         verdict=verdict_of(record, course, ranked),
         findings=ranked,

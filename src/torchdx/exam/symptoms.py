@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from torchdx.record import Record, Series
+from torchdx.record import Progress, Record, Series
 
 ENOUGH_STEPS = 30
 """Optimizer steps below which learning is not judged: the healthy zoo's slowest learner is off its prior by then."""
@@ -17,6 +17,12 @@ LEARNT = 0.98
 
 DIVERGED = 2.0
 """A loss this many times its best, to the end, has diverged (TheDeepChecker; catalogue, row 67)."""
+
+RUNAWAY = 10.0
+"""The same for a loss without a scale, against where it began: those of games and of agents may well rise."""
+
+CARRIES_OVER = 0.5
+"""Share of the learnt part of the loss that validation must show, too: below it the model does not generalise."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +64,23 @@ def course_of(record: Record) -> Course:
         symptoms.add("non-finite")
     if record.steps >= ENOUGH_STEPS and prior and prior > 0 and last > LEARNT * prior:
         symptoms.add("not-learning")
-    if best > 0 and last > DIVERGED * max(best, 1e-3) and last > 0.5 * first:
+    if _has_diverged(progress):
         symptoms.add("diverged")
     validation = record.validation_loss().finite
+    learnt = prior - last if prior and _is_comparable(record) else 0.0
+    if prior and validation and learnt > (1 - LEARNT) * prior and prior - validation.last < CARRIES_OVER * learnt:
+        symptoms.add("validation-gap")
     return Course(record.steps, first, last, best, prior, progress.prior_name, validation, frozenset(symptoms))
+
+
+def _has_diverged(progress: Progress) -> bool:
+    first, last, best = progress.first, progress.last, progress.best
+    if best <= 0 or not progress.prior:
+        return first > 0 and best > 0 and last > RUNAWAY * first
+    return last > DIVERGED * max(best, 1e-3) and last > 0.5 * min(first, progress.prior)
+
+
+def _is_comparable(record: Record) -> bool:
+    """Do training and evaluation use one and the same loss function, so that their values can be compared?"""
+    functions = {loss["fn"] for what in ("train", "eval") for phase in record.phases(what) for loss in phase.losses}
+    return len(functions) == 1

@@ -40,6 +40,8 @@ def verdict_of(record: Record | None, course: Course, findings: Sequence[Finding
         words = f"Training loss fell to {course.last:.3g} while validation loss turned and rose to "
         words += f"{course.validation.last:.3g}: the model fits what does not carry over."
         return Verdict("overfitting", words, course.evidence)
+    if "validation-gap" in course.symptoms and not causes:
+        return _not_generalising(course)
     return _learning(course, causes)
 
 
@@ -65,6 +67,16 @@ def _not_learning(course: Course, causes: Sequence[Finding]) -> Verdict:
     return Verdict(f"not learning: {AREAS.get(causes[0].family, 'model')}", words + _led_by(causes), course.evidence)
 
 
+def _not_generalising(course: Course) -> Verdict:
+    best = course.validation.lowest
+    words = f"Training loss {course.last:.3g} is well below the {course.prior:.3g} of a model that sees no inputs "
+    words += f"({course.prior_name}), but validation loss is {course.validation.last:.3g}"
+    if best < 0.5 * (course.last + course.validation.last):
+        return Verdict("overfitting", f"{words}, after a best of {best:.3g}.", course.evidence)
+    words += f", and was never better than {best:.3g}: overfitting, or validation data unlike the training data."
+    return Verdict("not generalising: overfitting or mismatch", words, course.evidence)
+
+
 def _learning(course: Course, causes: Sequence[Finding]) -> Verdict:
     if causes:
         learns = f"It learns (training loss {course.first:.3g} to {course.last:.3g}), but worse than it could"
@@ -76,7 +88,7 @@ def _learning(course: Course, causes: Sequence[Finding]) -> Verdict:
         words = f"Training loss {course.last:.3g} is below the {course.prior:.3g} of a model that sees no inputs "
         words += f"({course.prior_name})"
         if course.validation:
-            words += f", and validation loss {course.validation.last:.3g} keeps up with it"
+            words += f"; validation loss is {course.validation.last:.3g}"
         return Verdict("healthy", words + ".", course.evidence)
     if course.last < course.first:
         words = f"The training loss fell from {course.first:.3g} to {course.last:.3g}, and no fault was found."

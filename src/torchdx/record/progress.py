@@ -85,7 +85,9 @@ def loss_series(record: Record, use: LossUse | None) -> Series:
 
 def prior_of(record: Record, use: LossUse | None) -> tuple[float | None, str]:
     """The loss of a model that sees no inputs, and what that number is called; None where the loss has no scale."""
-    if use is None or use.option("weight") is not None or len({u.function for u in record.losses}) > 1:
+    if use is None or len({u.function for u in record.losses}) > 1:
+        return None, ""
+    if use.option("weight") or use.option("pos_weight"):
         return None, ""
     if use is record.classification:
         return record.label_entropy, "label entropy H(Y)"

@@ -30,10 +30,10 @@ FUNCTIONS = (
 _LARGEST = 200_000
 _MOST_CLASSES = 1000
 _OPTIONS = {
-    "cross_entropy": {"ignore_index": 4, "reduction": 6, "label_smoothing": 7},
-    "nll_loss": {"ignore_index": 4, "reduction": 6},
-    "binary_cross_entropy": {"reduction": 5},
-    "binary_cross_entropy_with_logits": {"reduction": 5},
+    "cross_entropy": {"weight": 2, "ignore_index": 4, "reduction": 6, "label_smoothing": 7},
+    "nll_loss": {"weight": 2, "ignore_index": 4, "reduction": 6},
+    "binary_cross_entropy": {"weight": 2, "reduction": 5},
+    "binary_cross_entropy_with_logits": {"weight": 2, "reduction": 5, "pos_weight": 6},
     "mse_loss": {"reduction": 4},
     "kl_div": {"reduction": 4, "log_target": 5},
     "gaussian_nll_loss": {"full": 3, "eps": 4, "reduction": 5},
@@ -127,9 +127,15 @@ class Losses:
             accuracy=right,
             input=told_input,
             target=told_target,
-            options={o: arguments[k] for o, k in _OPTIONS.get(name, {}).items() if k < len(arguments)},
+            options=_options(name, arguments),
             **extra,
         )
+
+
+def _options(name: str, arguments: tuple[Any, ...]) -> dict[str, Any]:
+    """The options that change what the value means; of a tensor, only that it was given."""
+    given = {o: arguments[k] for o, k in _OPTIONS.get(name, {}).items() if k < len(arguments)}
+    return {option: True if isinstance(value, Tensor) else value for option, value in given.items()}
 
 
 def _counts(target: Tensor) -> dict[str, int] | None:
