@@ -68,7 +68,8 @@ class Losses:
             with self.session.governor.look():
                 right = self._accuracy(name, given, target)
         samples = given.shape[0] if isinstance(given, Tensor) and given.dim() else 1
-        phase = self.phases.loss(name, place, result, value, right, samples)
+        each = None if value is None else value / _terms(name, arguments)
+        phase = self.phases.loss(name, place, result, each, right, samples)
         if self.session.looking or phase == "eval":
             key = (name, self.session.step, phase)
             if key in self._close and phase == "eval":
@@ -130,6 +131,13 @@ class Losses:
             options=_options(name, arguments),
             **extra,
         )
+
+
+def _terms(name: str, arguments: tuple[Any, ...]) -> int:
+    """How many terms a loss is summed up over, so that phases are compared by the mean whatever the reduction."""
+    place = _OPTIONS.get(name, {}).get("reduction", len(arguments))
+    summed = place < len(arguments) and arguments[place] == "sum" and isinstance(arguments[1], Tensor)
+    return max(1, arguments[1].numel()) if summed else 1
 
 
 def _options(name: str, arguments: tuple[Any, ...]) -> dict[str, Any]:

@@ -46,6 +46,7 @@ class Optimizers:
         register_optimizer_step_pre_hook(session.guarded(self._before, sleeps=True))
         self._after_guarded = session.guarded(self._after)
         self._wake_guarded = session.guarded(self._wake)
+        self._wake_by_hand_guarded = session.guarded(self._wake_by_hand)
         register_optimizer_step_post_hook(self._post)
 
     @property
@@ -56,6 +57,7 @@ class Optimizers:
     # --- making
 
     def _constructed(self, _: None, optimizer: Optimizer, *__: Any) -> None:
+        self.session.at_wake = None
         self._made[id(optimizer)] = (weakref.ref(optimizer), user_place(2, skip_constructor_of=optimizer))
 
     def _scheduled(self, _: None, scheduler: Any, *__: Any) -> None:
@@ -94,6 +96,8 @@ class Optimizers:
         if isinstance(root, Tensor) and root.numel() == 1 and root.device.type == "cpu":
             self._objective = number(root)
         if not self._count and not self._made:  # no optimizer: a hand-written update, so each backward is a step
+            self._stop_if_enough()
+            self.session.at_wake = self._wake_by_hand_guarded
             self._count_step(0, None)
 
     def _clipped(self, total: Any, parameters: Any, max_norm: Any, *_: Any) -> None:
@@ -114,8 +118,12 @@ class Optimizers:
             self._after_guarded(optimizer)
         elif session.active and not session.sleeps_through():
             self._wake_guarded(optimizer)
-        if session.active and session.max_steps and session.step >= session.max_steps and is_free():
-            session.stopped = True
+        if session.active and session.max_steps and is_free():
+            self._stop_if_enough()
+
+    def _stop_if_enough(self) -> None:
+        if self.session.max_steps and self.session.step >= self.session.max_steps:
+            self.session.stopped = True
             raise SystemExit(0)
 
     def _after(self, optimizer: Optimizer) -> None:
@@ -130,6 +138,10 @@ class Optimizers:
         self.clearing.forget()
         self.session.begin_step(self._count)
         self.clearing.mark(self._number(optimizer), optimizer)
+
+    def _wake_by_hand(self) -> None:
+        self._refresh()
+        self.session.begin_step(1)
 
     def _count_step(self, index: int, rate: Any) -> None:
         session = self.session

@@ -11,6 +11,8 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
+import torch
+
 from torchdx.watch.governor import Governor
 from torchdx.watch.mail import Mail
 from torchdx.watch.tensors import is_free
@@ -43,6 +45,7 @@ class Session:
         self.asleep = False
         self.compiled = False
         self.stopped = False
+        self.at_wake: Body | None = None
         self.at_look: list[Body] = []
         self.at_look_end: list[Body] = []
         self.at_end: list[Body] = []
@@ -61,17 +64,25 @@ class Session:
     def guarded(self, *bodies: Body, sleeps: bool = False) -> Body:
         """The bodies as one probe: silent while inactive or traced, each disarmed for good by its first error.
 
-        One that `sleeps` is silent too in the steps that the session sleeps through.
+        One that `sleeps` is silent too in the steps that the session sleeps through; where no optimizer would wake it
+        (`at_wake` is set), it counts those steps.
         """
         armed = list(bodies)
 
         def probe(*args: Any) -> None:
-            if not self.active or (sleeps and self.asleep) or not is_free():
+            if not self.active:
+                return
+            if sleeps and self.asleep:
+                if self.at_wake and not self.sleeps_through():
+                    self.at_wake()
+                return
+            if not is_free():
                 return
             self.active = False  # whatever the bodies call is not the patient's doing
             try:
-                for body in armed:
-                    body(*args)
+                with torch._C.DisableTorchFunction():  # nor seen or changed by a mode of the patient's
+                    for body in armed:
+                        body(*args)
             except Exception as error:
                 armed.remove(body)
                 self.write("disarmed", probe=body.__qualname__, error=f"{type(error).__name__}: {error}")
@@ -131,7 +142,7 @@ class Session:
 
     def begin_step(self, rounds: int) -> None:
         """Decide whether to look at the coming step, and at its sisters if several optimizers take turns."""
-        if not self.looking and self.governor.affords_look(self.step + 1):
+        if not self.looking and self.governor.affords_look(self.step + 1) and not torch.autograd._profiler_enabled():
             self.looking = True
             self._rounds = max(1, rounds)
             self._spent_before = self.governor.spent
