@@ -25,6 +25,8 @@ def here(tmp_path: Path) -> Path:
     newer = tmp_path / "newer"
     newer.mkdir()
     (newer / "facts-1.jsonl").write_text(json.dumps(PROCESS | {"version": 99}) + "\n")
+    (tmp_path / "torn").mkdir()
+    (tmp_path / "torn" / "facts-1.jsonl").write_text('{"kind": "proc')
     return tmp_path
 
 
@@ -71,6 +73,11 @@ REFUSED = [
     ["case", "nonsense"],
     ["rules", "--format", "xml"],
     ["completion", "tcsh"],
+    ["completion"],
+    ["check", "empty"],
+    ["check", "full"],
+    ["check", ""],
+    ["report", "torn"],
 ]
 
 
@@ -82,11 +89,21 @@ def test_it_is_refused_in_one_sentence(here: Path, words: list[str]) -> None:
     assert "ran" not in done.stdout, "nothing is run before all is well"
 
 
-@pytest.mark.parametrize(("words", "status"), [(["gone"], 127), (["./text"], 126), (["./empty"], 126)])
-def test_a_command_that_does_not_start_ends_as_in_a_shell(here: Path, words: list[str], status: int) -> None:
+NOT_STARTED = [
+    (["gone"], 127, "gone: no such program"),
+    (["./text"], 126, "./text: it is not executable"),
+    (["./empty"], 126, "./empty: it is a folder"),
+    (["empty"], 127, "empty: it is a folder"),
+    (["text"], 127, "text: this file is no program, nor Python by its name"),
+    ([""], 127, "a command whose name is empty"),
+]
+
+
+@pytest.mark.parametrize(("words", "status", "why"), NOT_STARTED)
+def test_a_command_that_does_not_start_ends_as_in_a_shell(here: Path, words: list[str], status: int, why: str) -> None:
     done = torchdx(here, "run", *words)
     assert done.returncode == status
-    assert done.stderr.startswith("torchdx: Cannot run") and done.stderr.count("\n") == 1
+    assert done.stderr == f"torchdx: Cannot run {why}.\n"
 
 
 FILES = {

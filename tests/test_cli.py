@@ -111,6 +111,10 @@ def test_help_lists_every_verb(tell: Told) -> None:
     assert [line.split()[0] for line in out.partition("Commands:\n")[2].splitlines()] == list(VERBS)
 
 
+def test_nothing_asked_is_help(tell: Told) -> None:
+    assert tell() == tell("--help")
+
+
 @pytest.mark.parametrize("verb", VERBS)
 def test_every_verb_has_help(tell: Told, verb: str) -> None:
     status, out, _ = tell(verb, "--help")
@@ -123,7 +127,7 @@ def test_every_verb_has_help(tell: Told, verb: str) -> None:
         (["chek"], "'check'"),
         (["train.py"], "'torchdx run train.py'"),
         (["explain", "duble-trouble"], "'double-trouble'"),
-        (["explain", "TDX689"], "'tdx698'"),
+        (["explain", "TDX689"], "'TDX698'"),
         (["run", "--formt", "json", "x.py"], "'--format'"),
     ],
 )
@@ -147,6 +151,7 @@ def test_a_failure_of_ours_is_one_sentence(tell: Told, monkeypatch: pytest.Monke
         raise ZeroDivisionError("division\nby zero")
 
     monkeypatch.setattr("torchdx.exam.examine", fail)
+    Path("x.py").touch()
     status, _, err = tell("check")
     assert status == 70 and err.count("\n") == 1 and "ZeroDivisionError: division by zero" in err
 
@@ -174,7 +179,9 @@ def test_completion_of_verbs_and_rules() -> None:
 
 
 def test_rules(tell: Told, rule: ModuleType) -> None:
-    assert tell("rules") == (0, "TDX698  double-trouble  warning  loss  Trouble is taken twice.\n", "")
+    heading, line = tell("rules")[1].splitlines()
+    assert heading.split() == ["CODE", "RULE", "SEVERITY", "FAMILY", "FAULT"]
+    assert line.split("  ")[0] == "TDX698" and line.index("Trouble is taken twice.") == heading.index("FAULT")
     _, out, _ = tell("rules", "--format", "json")
     assert json.loads(out) == [
         {
@@ -187,6 +194,17 @@ def test_rules(tell: Told, rule: ModuleType) -> None:
             "treats": False,
         }
     ]
+
+
+def test_rules_fit_the_terminal(tell: Told, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "100")
+    monkeypatch.setattr("torchdx.cli.rules.sys.stdout.isatty", lambda: True)
+    lines = tell("rules")[1].splitlines()
+    assert max(map(len, lines)) <= 100 and len(lines) > len(all_rules()) + 1
+
+
+def test_a_code_unlike_any_gets_no_suggestion(tell: Told, rule: ModuleType) -> None:
+    assert tell("explain", "TDX999")[2] == "torchdx: There is no rule 'TDX999'. 'torchdx rules' lists them.\n"
 
 
 @pytest.mark.parametrize("word", ["TDX698", "tdx698", "double-trouble", "Double_Trouble"])
@@ -222,6 +240,7 @@ def test_check_exits_by_the_worst(
     tell: Told, monkeypatch: pytest.MonkeyPatch, severities: tuple[Severity, ...], expected: int
 ) -> None:
     monkeypatch.setattr("torchdx.exam.examine", lambda *_: found(*severities))
+    Path("x.py").touch()
     status, out, err = tell("check")
     assert (status, err) == (expected, "")
     assert all(f"a {severity}" in out for severity in severities)
@@ -234,8 +253,44 @@ def test_check_tells_what_it_could_not_read(tell: Told, tmp_path: Path) -> None:
     assert status == 2
     assert err.splitlines() == [
         "torchdx: bad.py:2: does not parse: '(' was never closed.",
-        "torchdx: gone.py:1: there is no such file.",
+        "torchdx: gone.py: there is no such file.",
     ]
+
+
+UNREAD = {
+    "gone.py": (None, "gone.py: there is no such file."),
+    "half.py": (b"def f(:\n", "half.py:1: does not parse: invalid syntax."),
+    "bytes.py": (b"x = 1\n\n\ny = '\xff'\n", "bytes.py:4: cannot be decoded: it is not valid utf-8."),
+    "coding.py": (b"# coding: klingon\n", "coding.py: cannot be decoded: unknown encoding: klingon."),
+    "rot.py": (b"# coding: rot13\n", "rot.py: cannot be decoded: rot13 is no encoding of text."),
+}
+
+
+@pytest.mark.parametrize("name", UNREAD)
+def test_no_good_news_of_a_file_that_was_not_read(tell: Told, name: str) -> None:
+    content, words = UNREAD[name]
+    if content is not None:
+        Path(name).write_bytes(content)
+    Path("fine.py").write_text("x = 1\n")
+    for others, verdict in ([], "The file could not be read."), (["fine.py"], "1 of 2 files could not be read"):
+        status, out, err = tell("check", name, *others)
+        assert (status, err) == (2, f"torchdx: {words}\n")
+        assert "✓" not in out and verdict in out
+
+
+def test_check_passes_over_what_has_nothing_to_do_with_torch(tell: Told) -> None:
+    Path("half.py").write_text("def f(:\n")
+    Path("bytes.py").write_bytes(b"y = '\xff'\n")
+    assert tell("check", ".")[0] == 0
+    Path("bytes.py").write_bytes(b"# torch\ny = '\xff'\n# \n")
+    assert (status_and_err := tell("check", "."))[0] == 2 and "bytes.py" in status_and_err[2]
+
+
+def test_check_wants_python_files(tell: Told, tmp_path: Path) -> None:
+    Path("empty").mkdir()
+    Path("notes.txt").touch()
+    for words, place in (["empty"], "empty"), ([""], "''"), ([], str(tmp_path)), ([".", "gone.py"], str(tmp_path)):
+        assert tell("check", *words) == (2, "", f"torchdx: There is no Python file in {place}.\n")
 
 
 def test_check_reads_stdin(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -244,6 +299,7 @@ def test_check_reads_stdin(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_check_writes_where_it_is_told(tell: Told, tmp_path: Path) -> None:
+    (tmp_path / "x.py").touch()
     status, out, err = tell("check", "--format", "json", "--output", "told.json", "--html", "told.html")
     assert (status, out, err) == (0, "", "")
     assert json.loads((tmp_path / "told.json").read_text())["findings"] == []
@@ -252,6 +308,7 @@ def test_check_writes_where_it_is_told(tell: Told, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("form", ["json", "sarif"])
 def test_check_prints_data(tell: Told, form: str) -> None:
+    Path("x.py").touch()
     json.loads(tell("check", "--format", form)[1])
 
 
@@ -307,6 +364,18 @@ def test_without_torch_it_says_so(tell: Told) -> None:
     _, out, err = tell("run", "-c", "print(1)")
     assert out == "1\n"
     assert err == "torchdx: Nothing to tell: no Python program under this command imported torch.\n"
+
+
+@pytest.mark.parametrize(
+    ("program", "words"),
+    [
+        ("raise SystemExit(3)", "It ended with exit status 3 before torch was imported."),
+        ("import os; os.kill(os.getpid(), 9)", "It was killed by SIGKILL before torch was imported."),
+    ],
+)
+def test_a_program_that_fails_before_torch_is_not_said_to_do_without(tmp_path: Path, program: str, words: str) -> None:
+    done = subprocess.run([*TORCHDX, "run", "-c", program], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.stderr == f"torchdx: {words}\n"
 
 
 def test_records_never_clash(tell: Told, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -35,11 +35,11 @@ def test_numbers_are_short_and_plain(value: float, words: str) -> None:
 
 
 def test_shares_are_percentages_and_lists_are_curves() -> None:
-    assert said("flat_share", 0.931) == "93 %"
+    assert said("flat_share", 0.931) == "93%"
     assert said("flat_share", 1.7) == "1.7"
-    assert percent(0.0153) == "1.5 %"
+    assert percent(0.0153) == "1.5%"
     assert said("gradient", [1.0, 0.5, 0.0]) == "1 █▅▁ 0"
-    assert said("kinds", ["a", "b"]) == "a, b"
+    assert said("kinds", ["a", "b", "a"]) == "a, b"
     assert said("counts", {"a": 1, "b": 0.25}) == "a 1, b 0.25"
     assert said("nothing", None) == "none"
     assert curve([math.nan, math.nan]) == "NaN"
@@ -64,7 +64,7 @@ def test_the_verdict_comes_first_and_the_run_last(told: Diagnosis) -> None:
     assert lines[0] == "✗ not learning: data"
     assert "training loss 1.52 · uniform 2.3" in lines[2]
     assert lines[-2] == "7 findings: 3 errors, 3 warnings, 1 note"
-    assert lines[-1] == "300 steps, 76 looked at · overhead 1.5 % · 1 process · 12.3 s · exit status 0"
+    assert lines[-1] == "300 steps, 76 looked at · overhead 1.5% · 1 process · 12.3 s · exit status 0"
     assert len(lines) <= 60
     assert not [line for line in lines if line != line.rstrip()]
 
@@ -80,12 +80,81 @@ def test_a_finding_stands_at_its_line_of_source(told: Diagnosis) -> None:
 
 
 @pytest.mark.parametrize("width", [40, 60, 80, 100, 140])
-def test_no_line_is_wider_than_the_terminal(told: Diagnosis, width: int) -> None:
+def test_no_line_is_wider_than_the_terminal_but_those_to_be_copied(told: Diagnosis, width: int) -> None:
     long = "x" * 300
     finding = Finding(long, Site(long, 1), long, {long: 1.0}, long, fixes=(Fix(long, (), f"+{long}"),))
     shown = text(replace(told, findings=(*told.findings, finding)), width)
     too_wide = [line for line in shown.splitlines() if len(line) > width and not line.startswith("  → ")]
-    assert not too_wide
+    assert too_wide == [f"  fix       + {long}"]
+
+
+INSERTION = """--- a/train.py
++++ b/train.py
+@@ -97,5 +97,6 @@
+         optimizer.step()
+     print(epoch)
+ 
++    net.eval()
+     for x, y in test:
+         total += net(x)
+"""
+ELSEWHERE = """@@ -2,2 +2,3 @@
+ import torch
++import math
+ from torch import nn
+@@ -50 +51 @@
+-    x = a
++    x = b
+"""
+
+
+def shown_fix(patch: str) -> str:
+    finding = Finding("m", cure="Do it.", fixes=(Fix("title", (), patch),))
+    return text(Diagnosis(Verdict("v", ""), (finding,))).partition("  fix       ")[2]
+
+
+def test_added_lines_stand_between_their_neighbours() -> None:
+    assert shown_fix(INSERTION).startswith(
+        " 98 │   print(epoch)\n                │ + net.eval()\n            100 │   for x, y in test:\n"
+    )
+
+
+def test_a_patch_in_two_places_numbers_them_all() -> None:
+    rows = [line.strip() for line in shown_fix(ELSEWHERE).splitlines()[:5]]
+    assert rows == [
+        "2 │   import torch",
+        "│ + import math",
+        "3 │   from torch import nn",
+        "50 │ -     x = a",
+        "│ +     x = b",
+    ]
+
+
+def test_what_is_missing_is_said_in_words_unless_all_is_well() -> None:
+    lacks = tuple(NotEnough(needs, "a-rule") for needs in ("gradients, step", "phase", "input", "20 looks", "loss"))
+    shown = text(Diagnosis(Verdict("not learning", ""), (), lacks))
+    for words in (
+        "gradients at optimizer steps",
+        "evaluations",
+        "what the model is given",
+        "20 looks",
+        "a loss function",
+    ):
+        assert f"  a-rule: {words}" in shown
+    assert "more" not in shown
+    assert text(Diagnosis(Verdict("healthy", ""), (), lacks)) == "✓ healthy\n"
+    failed = (NotEnough("the rule itself failed (KeyError: 3)", "a-rule"),)
+    assert "KeyError" in text(Diagnosis(Verdict("no fault found", ""), (), failed))
+
+
+def test_evidence_is_not_said_twice() -> None:
+    finding = Finding("m", evidence={"left_out": ["body", "body"], "left out": "body"})
+    assert "evidence  left out body\n" in text(Diagnosis(Verdict("v", ""), (finding,)))
+
+
+@pytest.mark.parametrize(("steps", "words"), [(0, "no optimizer step"), (1, "1 step, 4 looked at")])
+def test_a_run_without_steps_is_not_said_to_have_looks_at_them(steps: int, words: str) -> None:
+    assert text(Diagnosis(Verdict("v", ""), run={"steps": steps, "looked": 4})).splitlines()[-1] == words
 
 
 def test_a_long_source_line_is_shown_about_its_span(tmp_path: Path) -> None:

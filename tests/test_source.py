@@ -42,6 +42,8 @@ def test_broken_files_become_problems_not_exceptions(tmp_path: Path) -> None:
     read = Program.read([tmp_path, tmp_path / "missing.py"])
     assert {Path(problem.path).name for problem in read.problems} == {
         "bad.py",
+        "latin.py",
+        "cookie.py",
         "nul.py",
         "huge.py",
         "deep.py",

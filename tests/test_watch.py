@@ -154,6 +154,45 @@ def test_uncleared_gradients_are_seen(tmp_path: Path) -> None:
     assert [fact["backwards"] for fact in facts] == [1] * 10 + [2] * 10
 
 
+def test_parts_that_the_optimizer_does_not_know(tmp_path: Path) -> None:
+    record = run(
+        tmp_path,
+        """
+        import torch
+        from torch import nn
+
+        class Net(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.blocks = [nn.Linear(4, 4) for _ in range(2)]
+                self.head = nn.Linear(4, 1)
+
+            def forward(self, x):
+                for block in self.blocks:
+                    x = block(x).tanh()
+                return self.head(x)
+
+        net, x = Net(), torch.randn(8, 4)
+        opt = torch.optim.SGD(net.parameters(), lr=0.01)
+        for step in range(100):
+            opt.zero_grad()
+            net(x).square().mean().backward()
+            opt.step()
+        second = torch.optim.SGD(net.parameters(), lr=0.01)
+        net.head = nn.Linear(4, 1)
+        for step in range(20):
+            second.zero_grad()
+            net(x).square().mean().backward()
+            second.step()
+        """,
+    )
+    names = {parameter.name for parameter in record.left_out_parameters()}
+    assert names == {"<Linear>.weight", "<Linear>.bias", "head.weight", "head.bias"}
+    assert len({parameter.model for parameter in record.parameters}) == 1
+    assert record.latest_start == 100
+    assert [fact["step"] for fact in record.process.all("gradients") if fact["optimizer"] == 1][0] == 101
+
+
 def test_a_hand_written_update_counts_its_steps(tmp_path: Path) -> None:
     record = run(
         tmp_path,

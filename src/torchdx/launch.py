@@ -169,9 +169,15 @@ def _is_foreground() -> bool:
 
 def _explain(name: str, problem: OSError) -> CannotLaunch:
     """Say in one sentence, and with a shell's exit status, why the program does not start."""
+    if not name:
+        return CannotLaunch("Cannot run a command whose name is empty.", 127)
+    if Path(name).is_dir():
+        return CannotLaunch(f"Cannot run {name}: it is a folder.", 126 if isinstance(problem, PermissionError) else 127)
     if isinstance(problem, FileNotFoundError):
         if shutil.which(name):
             return CannotLaunch(f"Cannot run {name}: the interpreter its first line names is missing.", 127)
+        if Path(name).is_file():
+            return CannotLaunch(f"Cannot run {name}: this file is no program, nor Python by its name.", 127)
         return CannotLaunch(f"Cannot run {name}: no such program.", 127)
     if isinstance(problem, PermissionError):
         return CannotLaunch(f"Cannot run {name}: it is not executable.", 126)

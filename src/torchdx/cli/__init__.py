@@ -10,7 +10,7 @@ from typing import NoReturn
 
 import click
 
-from torchdx.cli.words import USAGE, Refusal, mute, say, sentence_of, suggestion
+from torchdx.cli.words import USAGE, Refusal, mute, one_sentence, say, sentence_of, suggestion
 
 VERBS = ("run", "check", "report", "explain", "rules", "case", "completion")
 """In the order of `torchdx --help`; each is a module here with a command of that name."""
@@ -39,7 +39,7 @@ class Verbs(click.Group):
             hint = suggestion(word, VERBS)
             if word.endswith(".py"):
                 hint = f" Did you mean 'torchdx run {word}' or 'torchdx check {word}'?"
-            raise Refusal(f"There is no verb {word!r}.{hint or ' See torchdx --help.'}")
+            raise Refusal(f"There is no command {word!r}.{hint or ' See torchdx --help.'}")
         return super().resolve_command(ctx, args)
 
 
@@ -52,7 +52,9 @@ def _show_version(ctx: click.Context, option: click.Parameter, asked: bool) -> N
 
 
 @click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"]})
-@click.option("--version", is_flag=True, is_eager=True, expose_value=False, callback=_show_version, help="Show it.")
+@click.option(
+    "--version", is_flag=True, is_eager=True, expose_value=False, callback=_show_version, help="Show the version."
+)
 def torchdx() -> None:
     """A doctor for PyTorch training.
 
@@ -68,11 +70,12 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
 
 def _status(arguments: Sequence[str] | None) -> int:
     try:
-        status = torchdx.main(arguments, prog_name="torchdx", standalone_mode=False)
+        words = list(sys.argv[1:] if arguments is None else arguments)
+        status = torchdx.main(words or ["--help"], prog_name="torchdx", standalone_mode=False)
         sys.stdout.flush()
         return int(status or 0)
     except click.ClickException as problem:
-        say(problem.format_message())
+        say(one_sentence(problem))
         return USAGE
     except (click.Abort, KeyboardInterrupt):
         return 130

@@ -6,7 +6,7 @@ import click
 
 
 @click.command(short_help="Print the script that completes our words in a shell.")
-@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]), metavar="SHELL")
 def completion(shell: str) -> int:
     """Print the completion script of SHELL.
 

@@ -24,9 +24,15 @@ def _find(ctx: click.Context, argument: click.Parameter, word: str) -> Rule:
 
     rule = find_rule(word)
     if rule is None:
-        hint = suggestion(word, _words()) or " 'torchdx rules' lists them."
+        hint = _suggested(word) or " 'torchdx rules' lists them."
         raise Refusal(f"There is no rule {word!r}.{hint}")
     return rule
+
+
+def _suggested(word: str) -> str:
+    """A name like the word; or, for a word like a code, a code that differs in one place: others are no likelier."""
+    codes, names = ([known for known in _words() if known.isupper() is whether] for whether in (True, False))
+    return suggestion(word, codes, 0.8) if word[:3].upper() == "TDX" else suggestion(word, names)
 
 
 def _complete(ctx: click.Context, argument: click.Parameter, begun: str) -> list[str]:

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
+import textwrap
 from typing import TYPE_CHECKING, Any
 
 import click
 
 if TYPE_CHECKING:
     from torchdx.rules import Rule
+
+HEADING = ("CODE", "RULE", "SEVERITY", "FAMILY", "FAULT")
+NARROWEST = 20
+"""A column narrower than this is worse to read than lines that run over."""
 
 
 @click.command(short_help="List the faults that torchdx knows.")
@@ -22,12 +29,23 @@ def rules(form: str) -> int:
 
         click.echo(json.dumps(entries, indent=2, ensure_ascii=False))
         return 0
-    columns = ("code", "rule", "severity", "family")
-    widths = [max([len(entry[column]) for entry in entries], default=0) for column in columns]
-    for each in entries:
-        cells = (each[column].ljust(width) for column, width in zip(columns, widths, strict=True))
-        click.echo(f"{'  '.join(cells)}  {each['summary']}")
+    columns = ("code", "rule", "severity", "family", "summary")
+    table = [dict(zip(columns, HEADING, strict=True)), *entries]
+    widths = [max(len(row[column]) for row in table) for column in columns[:-1]]
+    for row in table:
+        cells = "".join(f"{row[column]:<{width}}  " for column, width in zip(columns, widths, strict=False))
+        for line in _lines(row["summary"], cells):
+            click.echo(line)
     return 0
+
+
+def _lines(summary: str, cells: str) -> list[str]:
+    """A row of the table; at a terminal, its last cell goes on under itself where the line is full."""
+    width = shutil.get_terminal_size().columns - len(cells)
+    if not sys.stdout.isatty() or width < NARROWEST:
+        return [cells + summary]
+    first, *rest = textwrap.wrap(summary, width)
+    return [cells + first, *(" " * len(cells) + line for line in rest)]
 
 
 def entry(rule: Rule) -> dict[str, Any]:

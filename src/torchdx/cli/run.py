@@ -15,6 +15,7 @@ from torchdx.cli.words import Refusal, say
 
 if TYPE_CHECKING:
     from torchdx.finding import Diagnosis
+    from torchdx.record import Record
 
 HOME = Path("torchdx-runs")
 """Where records go when nobody says otherwise."""
@@ -52,9 +53,16 @@ def _share(ctx: click.Context, option: click.Parameter, words: str) -> float:
     html="Write the HTML report here rather than into the record.",
 )
 @click.option("--record", type=click.Path(path_type=Path), metavar="DIR", help="Keep the record here, a new folder.")
-@click.option("--overhead", callback=_share, metavar="SHARE", default="2%", show_default=True, help="What it may cost.")
+@click.option(
+    "--overhead",
+    callback=_share,
+    metavar="SHARE",
+    default="2%",
+    show_default=True,
+    help="The largest share of the run's own time that watching may take.",
+)
 @click.option("--max-steps", type=click.IntRange(min=1), metavar="N", help="End the run, cleanly, after N steps.")
-@click.option("--strict", is_flag=True, help="Exit with 1 on findings that are errors, though the command succeeded.")
+@click.option("--strict", is_flag=True, help="Exit with 1 if the report has errors though the command succeeded.")
 @click.option("--quiet", is_flag=True, help="Print no report on stderr.")
 def run(
     command: tuple[str, ...],
@@ -129,6 +137,18 @@ def _tell(folder: Path, wanted: Wanted, quiet: bool) -> Diagnosis | None:
         return None
 
 
+def _why_nothing(record: Record) -> str:
+    """Why there is nothing to tell of a run that never imported torch: it may have failed before it could."""
+    from torchdx.report.words import ending
+
+    status, number = record.run.get("status"), record.run.get("signal")
+    if number:
+        return f"It was {ending(-number)} before torch was imported."
+    if status:
+        return f"It ended with {ending(status)} before torch was imported."
+    return "Nothing to tell: no Python program under this command imported torch."
+
+
 def _report(folder: Path, wanted: Wanted, quiet: bool) -> Diagnosis | None:
     from torchdx.cli.examination import examine_record
 
@@ -138,7 +158,7 @@ def _report(folder: Path, wanted: Wanted, quiet: bool) -> Diagnosis | None:
         if trouble:
             say(f"The program could not be watched; {trouble[0]} says why.")
         else:
-            say("Nothing to tell: no Python program under this command imported torch.")
+            say(_why_nothing(record))
         return None
     page = wanted.write_page(diagnosis, record, beside=folder / "report.html")
     wanted.write(diagnosis, to_stderr=True, quiet=quiet)

@@ -38,12 +38,19 @@ def mute(stream: TextIO) -> None:
         os.close(nowhere)
 
 
-def suggestion(word: str, known: Iterable[str]) -> str:
-    """Did you mean ...? With a space before it, or nothing where nothing known is like the word."""
+def one_sentence(problem: click.ClickException) -> str:
+    """What click has against the words of the command line, without its lists over many lines."""
+    words = " ".join(problem.format_message().split())
+    return words.replace(". Choose from: ", ": choose one of ")
+
+
+def suggestion(word: str, known: Iterable[str], least: float = 0.6) -> str:
+    """Did you mean ...? With a space before it, or nothing where nothing known is like the word to this degree."""
     from difflib import get_close_matches
 
-    near = get_close_matches(word.lower().replace("_", "-"), [name.lower() for name in known], n=1)
-    return f" Did you mean {near[0]!r}?" if near else ""
+    spelled = {name.lower(): name for name in known}
+    near = get_close_matches(word.lower().replace("_", "-"), spelled, n=1, cutoff=least)
+    return f" Did you mean {spelled[near[0]]!r}?" if near else ""
 
 
 def sentence_of(problem: Exception) -> tuple[str, int]:

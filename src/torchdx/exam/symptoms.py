@@ -34,6 +34,7 @@ class Course:
     """
 
     steps: int
+    start: float = math.nan
     first: float = math.nan
     last: float = math.nan
     best: float = math.nan
@@ -45,7 +46,8 @@ class Course:
     @property
     def evidence(self) -> Mapping[str, Any]:
         """The numbers, named for a person."""
-        told: dict[str, Any] = {"steps": self.steps, "training loss at first": self.first, "training loss": self.last}
+        finite = "last finite training loss" if "non-finite" in self.symptoms else "training loss"
+        told: dict[str, Any] = {"steps": self.steps, "training loss at first": self.start, finite: self.last}
         if self.prior is not None:
             told[self.prior_name] = self.prior
         if self.validation:
@@ -70,7 +72,9 @@ def course_of(record: Record) -> Course:
     learnt = prior - last if prior and _is_comparable(record) else 0.0
     if prior and validation and learnt > (1 - LEARNT) * prior and prior - validation.last < CARRIES_OVER * learnt:
         symptoms.add("validation-gap")
-    return Course(record.steps, first, last, best, prior, progress.prior_name, validation, frozenset(symptoms))
+    return Course(
+        record.steps, progress.start, first, last, best, prior, progress.prior_name, validation, frozenset(symptoms)
+    )
 
 
 def _has_diverged(progress: Progress) -> bool:

@@ -32,7 +32,8 @@ def verdict_of(record: Record | None, course: Course, findings: Sequence[Finding
     if "non-finite" in course.symptoms or "diverged" in course.symptoms:
         return _diverged(course, causes)
     if course.steps < ENOUGH_STEPS and not causes:
-        words = f"Only {course.steps} optimizer steps were seen; learning is judged from {ENOUGH_STEPS} on."
+        count = f"Only {course.steps} optimizer steps were" if course.steps else "No optimizer step was"
+        words = f"{count} seen; learning is judged from {ENOUGH_STEPS} on."
         return Verdict("not enough evidence", words, course.evidence)
     if "not-learning" in course.symptoms:
         return _not_learning(course, causes)
@@ -79,8 +80,8 @@ def _not_generalising(course: Course) -> Verdict:
 
 def _learning(course: Course, causes: Sequence[Finding]) -> Verdict:
     if causes:
-        learns = f"It learns (training loss {course.first:.3g} to {course.last:.3g}), but worse than it could"
-        words = learns if course.last < course.first else "Faults were found"
+        learns = f"It learns (training loss {course.start:.3g} to {course.last:.3g}), but worse than it could"
+        words = learns if course.last < 0.9 * course.first else "Faults were found that keep it from learning well"
         return Verdict(
             f"impaired: {AREAS.get(causes[0].family, 'model')}", words + "." + _led_by(causes), course.evidence
         )
@@ -91,7 +92,7 @@ def _learning(course: Course, causes: Sequence[Finding]) -> Verdict:
             words += f"; validation loss is {course.validation.last:.3g}"
         return Verdict("healthy", words + ".", course.evidence)
     if course.last < course.first:
-        words = f"The training loss fell from {course.first:.3g} to {course.last:.3g}, and no fault was found."
+        words = f"The training loss fell from {course.start:.3g} to {course.last:.3g}, and no fault was found."
         return Verdict("healthy", words, course.evidence)
     words = "No fault was found, but this loss has no scale that tells whether the model learns."
     return Verdict("no fault found", words, course.evidence)

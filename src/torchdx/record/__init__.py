@@ -88,7 +88,7 @@ class Record:
     @property
     def looks(self) -> int:
         """How many of them were looked at closely."""
-        return len({fact["step"] for fact in self.process.all("gradients")})
+        return len({fact["step"] for kind in ("gradients", "outputs") for fact in self.process.all(kind)})
 
     @property
     def overhead(self) -> float:
@@ -195,13 +195,32 @@ class Record:
         """The uses of these functions, such as "cross_entropy"."""
         return [use for use in self.losses if use.function in functions]
 
+    @cached_property
+    def latest_start(self) -> int:
+        """The step after which the latest training began: earlier ones had other optimizers, which rest since then.
+
+        A program that trains a teacher and then a student, or one model for each fold, trains several times; a
+        program whose optimizers take turns, as a GAN's do, trains once.
+        """
+        first: dict[int, int] = {}
+        last: dict[int, int] = {}
+        for fact in self.process.all("step"):
+            first.setdefault(fact.get("optimizer", 0), fact["n"])
+            last[fact.get("optimizer", 0)] = fact["n"]
+        begins = {fact["id"]: fact.get("step", 0) for fact in self.process.all("optimizer")}
+        starts = [begins.get(own, n - 1) for own, n in first.items()]
+        alone = (s for s in starts if all(last[own] <= s or begins.get(own, n - 1) >= s for own, n in first.items()))
+        return max(alone, default=0)
+
     def training_loss(self) -> Series:
-        """The mean loss of each training phase, over the step it ended at."""
-        return Series.of((phase.last_step, phase.loss) for phase in self.phases("train"))
+        """The mean loss of each training phase of the latest training, over the step it ended at."""
+        phases = [phase for phase in self.phases("train") if phase.last_step > self.latest_start]
+        return Series.of((phase.last_step, phase.loss) for phase in phases)
 
     def validation_loss(self) -> Series:
-        """The mean loss of each evaluation phase, over the step it was made at."""
-        return Series.of((phase.last_step, phase.loss) for phase in self.phases("eval"))
+        """The mean loss of each evaluation phase of the latest training, over the step it was made at."""
+        phases = [phase for phase in self.phases("eval") if phase.last_step > self.latest_start]
+        return Series.of((phase.last_step, phase.loss) for phase in phases)
 
     # --- classification, on its scale
 

@@ -19,12 +19,13 @@ EARLIEST = 5
 
 @dataclass(frozen=True)
 class Progress:
-    """The loss at first, at last, at its lowest and highest (all smoothed), and that of a model that sees no inputs.
+    """The loss of the latest training: at its very start, and, smoothed, at first, at last, its lowest and highest.
 
-    `prior` is the latter, in the loss's own unit: H(Y) for a classifier, the targets' variance for squared errors.
-    None where the loss has no such scale.
+    `prior` is the loss of a model that sees no inputs, in the loss's own unit: H(Y) for a classifier, the targets'
+    variance for squared errors. None where the loss has no such scale.
     """
 
+    start: float = math.nan
     first: float = math.nan
     last: float = math.nan
     best: float = math.nan
@@ -48,7 +49,7 @@ class Progress:
 def progress_of(record: Record) -> Progress:
     """Put the run's loss on its scale."""
     use = main_loss(record)
-    series = loss_series(record, use)
+    series = loss_series(record, use).between(record.latest_start + 1, record.steps)
     prior, name = prior_of(record, use)
     if prior and use is not None:
         prior *= _terms(use) * _scale(series, use.series())
@@ -59,6 +60,7 @@ def progress_of(record: Record) -> Progress:
     window = max(1, min(len(finite) // 10, 50))
     means = _means(finite, window)
     return Progress(
+        start=finite.first,
         first=finite.earliest(min(window, EARLIEST)).mean,
         last=finite.latest(window).mean,
         best=min(means),

@@ -12,7 +12,20 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, TextIO
 
 from torchdx.finding import Diagnosis, Finding, Fix, NotEnough
-from torchdx.report.words import counted, excerpt, label, mood, percent, place, run_facts, said, severity_of, tally
+from torchdx.report.changes import rows
+from torchdx.report.words import (
+    counted,
+    excerpt,
+    label,
+    mood,
+    needed,
+    percent,
+    place,
+    run_facts,
+    said,
+    severity_of,
+    tally,
+)
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -37,8 +50,8 @@ STYLES = {
 MARKS = {"well": "✓", "unsure": "?", "ill": "✗"}
 PLAINER = str.maketrans({"│": "|", "→": ">", "·": "-", "…": "~", "✓": "+", "✗": "x"})
 WIDEST = 110
-DIFF_LINES, CONSEQUENCES, GROUPS = 6, 4, 4
-"""How much of a patch, of consequences, and of missing evidence is shown before "... and 3 more"."""
+DIFF_LINES, CONSEQUENCES = 12, 4
+"""How much of a patch and of consequences is shown before "... and 3 more"."""
 
 
 def text(diagnosis: Diagnosis, width: int = 100) -> str:
@@ -90,7 +103,7 @@ def lines(diagnosis: Diagnosis, width: int = 100) -> Iterator[Line]:
     for finding in diagnosis.findings:
         yield []
         yield from _finding(finding, width)
-    if diagnosis.not_enough:
+    if diagnosis.not_enough and diagnosis.verdict.name != "healthy":
         yield []
         yield from _not_enough(diagnosis.not_enough, width)
     closing = [part for part in (tally(diagnosis), _run(diagnosis.run)) if part]
@@ -162,15 +175,23 @@ def _sureness(finding: Finding, width: int) -> Iterator[Line]:
 
 
 def _fix(fix: Fix, cure: str, width: int) -> Iterator[Line]:
-    changed = [line for line in fix.patch.splitlines() if line[:1] in "+-" and not line.startswith(("+++ ", "--- "))]
+    changed = rows(fix.patch)
     title = "" if cure and (changed or fix.title == cure) else fix.title  # the patch speaks for itself
     if title:
         yield from _entry("fix", title, width, "")
-    indent = min((len(line[1:]) - len(line[1:].lstrip()) for line in changed if line[1:].strip()), default=0)
-    for k, line in enumerate(changed[:DIFF_LINES]):
-        lead = f"  {'fix' if not k and not title else '':<10}"
-        words = f"{line[0]} {line[1 + indent :].expandtabs(4)}"
-        yield _shortened([(lead, "dim"), (words, "added" if line[0] == "+" else "removed")], width)
+    indent = min((len(row.text) - len(row.text.lstrip()) for row in changed if row.text.strip()), default=0)
+    # numbers tell the place of lines that stand between unchanged ones; a line to take away is known by its words
+    digits = max((len(str(row.number)) for row in changed if row.number), default=0)
+    placed = any(row.sign == " " for row in changed)
+    for k, row in enumerate(changed[:DIFF_LINES]):
+        lead: Line = [(f"  {'fix' if not k and not title else '':<10}", "dim")]
+        if placed:
+            lead.append((f"{row.number or '':>{digits}} │ ", "gutter"))
+        words = f"{row.sign} {row.text[indent:]}"
+        if row.sign == " ":
+            yield _shortened([*lead, (words, "dim")], width)
+        else:  # whole, however long: it is to be copied
+            yield [*lead, (words, "added" if row.sign == "+" else "removed")]
     if len(changed) > DIFF_LINES:
         yield [(f"{'':<12}… and {counted(len(changed) - DIFF_LINES, 'line')} more", "dim")]
 
@@ -189,21 +210,19 @@ def _consequences(consequences: Iterable[Finding], width: int) -> Iterator[Line]
 def _not_enough(lacks: Iterable[NotEnough], width: int) -> Iterator[Line]:
     groups: dict[str, list[str]] = defaultdict(list)
     for lack in lacks:
-        groups[lack.needs].append(lack.rule)
+        groups[needed(lack)].append(lack.rule)
     yield [("not enough evidence to judge", "unsure")]
-    for needs, rules in list(groups.items())[:GROUPS]:
+    for needs, rules in groups.items():
         named = ", ".join(dict.fromkeys(rule for rule in rules if rule))
         yield from _wrapped(f"{named}: {needs}" if named else needs, width, indent="  ", style="dim", hang="    ")
-    if len(groups) > GROUPS:
-        yield [(f"  … and {len(groups) - GROUPS:,} more", "dim")]
 
 
 def _run(run: Mapping[str, Any]) -> str:
     facts = dict(run_facts(run))
     parts = []
     if "steps" in facts:
-        looked = f", {facts['looked at']} looked at" if "looked at" in facts else ""
-        parts.append(f"{counted(run['steps'], 'step')}{looked}")
+        looked = f", {facts['looked at']} looked at" if run["steps"] and "looked at" in facts else ""
+        parts.append(f"{counted(run['steps'], 'step') if run['steps'] else 'no optimizer step'}{looked}")
     parts += [f"overhead {facts['overhead']}"] if "overhead" in facts else []
     parts += [counted(run["processes"], "process")] if "processes" in facts else []
     parts += [facts["took"]] if "took" in facts else []
@@ -213,7 +232,8 @@ def _run(run: Mapping[str, Any]) -> str:
 
 def _measures(evidence: Mapping[str, Any]) -> str:
     # a no-break space keeps a name and its value on one line; it is put back once lines are broken
-    return " · ".join(f"{label(name)} {said(name, value)}".replace(" ", "\u00a0") for name, value in evidence.items())
+    parts = (f"{label(name)} {said(name, value)}".replace(" ", "\u00a0") for name, value in evidence.items())
+    return " · ".join(dict.fromkeys(parts))
 
 
 def _entry(name: str, words: str, width: int, style: str) -> Iterator[Line]:

@@ -8,10 +8,25 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, Literal, NamedTuple
 
-from torchdx.finding import Diagnosis, Finding, Severity, Site, Verdict, near
+from torchdx.finding import Diagnosis, Finding, NotEnough, Severity, Site, Verdict, near
 
 SHARES = ("share", "fraction", "accuracy", "overhead", "confidence", "percent")
 """A number between 0 and 1 whose name ends in one of these words is said in percent."""
+
+KINDS = {
+    "batch": "batches of a DataLoader",
+    "gradients": "gradients at optimizer steps",
+    "input": "what the model is given",
+    "loader": "a DataLoader",
+    "loss": "a loss function of torch",
+    "module": "a model's layers",
+    "optimizer": "an optimizer of torch",
+    "outputs": "outputs of layers",
+    "param": "a model's parameters",
+    "phase": "evaluations",
+    "step": "optimizer steps",
+}
+"""Kinds of facts, as they are called where there is none."""
 
 BARS = "▁▂▃▄▅▆▇█"
 TAB = "    "
@@ -52,11 +67,19 @@ def number(value: float) -> str:
 
 
 def percent(share: float) -> str:
-    """A share as a percentage: 0.0123 is 1.2 %."""
+    """A share as a percentage: 0.0123 is 1.2%."""
     if not math.isfinite(share):
         return number(share)
     shown = f"{share * 100:.0f}" if share >= 0.1 or share == 0 else f"{share * 100:.2g}"
-    return f"{shown} %"
+    return f"{shown}%"
+
+
+def needed(lack: NotEnough) -> str:
+    """What it would take to judge; kinds of facts are put in words."""
+    kinds = lack.needs.split(", ")
+    if not all(kind in KINDS for kind in kinds):
+        return lack.needs
+    return " and ".join(KINDS[kind] for kind in kinds if kind != "step" or "gradients" not in kinds)
 
 
 def is_share(name: str, value: object) -> bool:
@@ -84,7 +107,7 @@ def said(name: str, value: Any) -> str:
     if isinstance(value, Mapping):
         return ", ".join(f"{key} {said(str(key), item)}" for key, item in value.items())
     if isinstance(value, list | tuple | set | frozenset):
-        return ", ".join(said(name, item) for item in value) or "none"
+        return ", ".join(dict.fromkeys(said(name, item) for item in value)) or "none"
     return "none" if value is None else " ".join(str(value).split())
 
 

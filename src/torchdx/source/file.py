@@ -11,7 +11,7 @@ from pathlib import Path
 
 from torchdx.finding import Site
 from torchdx.source.index import FUNCTIONS, LOOPS, Index, LoopNode, Scope, index
-from torchdx.source.reading import Problem, encoding_of
+from torchdx.source.reading import Problem, decoding_problem, encoding_of
 
 LINE_END = re.compile(rb"\r\n|\r|\n")
 SCOPES = (ast.Module, ast.ClassDef, *FUNCTIONS)
@@ -44,6 +44,7 @@ class SourceFile:
     @cached_property
     def tree(self) -> ast.Module:
         """The file's tree; an empty one, with `problem` set, where the file does not parse."""
+        self.problem = decoding_problem(self.path, self.bytes)
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
@@ -51,7 +52,7 @@ class SourceFile:
         except SyntaxError as error:
             self.problem = Problem(self.path, error.lineno or 1, f"does not parse: {error.msg}")
         except (ValueError, RecursionError, MemoryError) as error:
-            self.problem = Problem(self.path, 1, f"does not parse: {error or type(error).__name__}")
+            self.problem = Problem(self.path, 0, f"does not parse: {error or type(error).__name__}")
         return ast.Module(body=[], type_ignores=[])
 
     @cached_property
@@ -59,7 +60,7 @@ class SourceFile:
         try:
             return index(self.tree)
         except RecursionError:
-            self.problem = Problem(self.path, 1, "is nested too deeply to be read")
+            self.problem = Problem(self.path, 0, "is nested too deeply to be read")
             return index(ast.Module(body=[], type_ignores=[]))
 
     @cached_property

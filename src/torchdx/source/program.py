@@ -31,8 +31,11 @@ MOST_CALLERS = 8
 class Program:
     """The files of one program, or of one folder of programs."""
 
-    def __init__(self, files: Iterable[SourceFile], problems: Iterable[Problem] = ()) -> None:
+    def __init__(
+        self, files: Iterable[SourceFile], problems: Iterable[Problem] = (), named: Iterable[str] = ()
+    ) -> None:
         self.files = tuple(files)
+        self._named = frozenset(named)
         self._problems = list(problems)
         self.names = Names(self)
         self.evaluator = Evaluator(self)
@@ -49,7 +52,7 @@ class Program:
     def read(cls, paths: Iterable[str | Path]) -> Program:
         """Read files and folders; whatever cannot be read becomes a problem, never an exception."""
         files, problems, seen = [], [], set()
-        for path in python_files(paths):
+        for path in python_files(paths := list(paths)):
             name = str(path)
             if name in seen:
                 continue
@@ -59,12 +62,13 @@ class Program:
                 problems.append(data)
             else:
                 files.append(SourceFile(name, data))
-        return cls(files, problems)
+        return cls(files, problems, map(str, map(Path, paths)))
 
     @classmethod
     def of(cls, sources: Mapping[str, str | bytes]) -> Program:
         """A program given as text, by path."""
-        return cls(SourceFile(path, text.encode() if isinstance(text, str) else text) for path, text in sources.items())
+        data = {path: text.encode() if isinstance(text, str) else text for path, text in sources.items()}
+        return cls((SourceFile(path, text) for path, text in data.items()), named=data)
 
     @classmethod
     def around(cls, script: str | Path) -> Program:
@@ -96,8 +100,9 @@ class Program:
 
     @property
     def problems(self) -> tuple[Problem, ...]:
-        """Everything that could not be read, among the files looked at so far."""
-        found = [file.problem for file in self.torch_files if file.problem is not None]
+        """Everything that could not be read, among the files named one by one and those that mention torch."""
+        looked_at = [file for file in self.files if file.path in self._named or file.mentions_torch]
+        found = [file.problem for file in looked_at if file.index and file.problem is not None]
         return tuple(sorted([*self._problems, *found]))
 
     def file(self, path: str) -> SourceFile | None:

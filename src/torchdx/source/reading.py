@@ -5,9 +5,13 @@ from __future__ import annotations
 import codecs
 import os
 import re
+import tokenize
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
+
+from torchdx.finding import near
 
 HUGE = 2_000_000
 
@@ -23,14 +27,14 @@ COOKIE = re.compile(rb"^[ \t\f]*#.*?coding[:=][ \t]*([-\w.]+)")
 
 @dataclass(frozen=True, order=True)
 class Problem:
-    """Something that kept a file, or a part of it, from being read."""
+    """Something that kept a file, or a part of it, from being read; the line is 0 where no line is to blame."""
 
     path: str
     line: int
     words: str
 
     def __str__(self) -> str:
-        return f"{self.path}:{self.line}: {self.words}"
+        return f"{near(self.path)}:{self.line}: {self.words}" if self.line else f"{near(self.path)}: {self.words}"
 
 
 def python_files(paths: Iterable[str | Path]) -> Iterator[Path]:
@@ -61,12 +65,12 @@ def read_bytes(path: Path, name: str) -> bytes | Problem:
     """The file's bytes, or the problem that keeps them from being read."""
     try:
         if not path.is_file():
-            return Problem(name, 1, "there is no such file")
+            return Problem(name, 0, "there is no such file")
         if path.stat().st_size > HUGE:
-            return Problem(name, 1, f"larger than {HUGE // 1_000_000} MB, so not read")
+            return Problem(name, 0, f"larger than {HUGE // 1_000_000} MB, so not read")
         return path.read_bytes()
     except OSError as error:
-        return Problem(name, 1, f"cannot be read: {error.strerror or error}")
+        return Problem(name, 0, f"cannot be read: {error.strerror or error}")
 
 
 def encoding_of(data: bytes) -> str:
@@ -87,3 +91,18 @@ def encoding_of(data: bytes) -> str:
         return "utf-8"
     except UnicodeDecodeError:
         return "latin-1"
+
+
+def decoding_problem(path: str, data: bytes) -> Problem | None:
+    """Why Python itself would refuse to read the bytes as text; None where it would not."""
+    encoding = "utf-8"
+    try:
+        encoding, _ = tokenize.detect_encoding(BytesIO(data).readline)
+        data.decode(encoding)
+    except SyntaxError as error:
+        return Problem(path, 0, f"cannot be decoded: {error.msg}")
+    except UnicodeDecodeError as error:
+        return Problem(path, data.count(b"\n", 0, error.start) + 1, f"cannot be decoded: it is not valid {encoding}")
+    except LookupError:
+        return Problem(path, 0, f"cannot be decoded: {encoding} is no encoding of text")
+    return None

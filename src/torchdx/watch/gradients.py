@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+import math
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -50,6 +50,7 @@ class Gradients:
         self._optimizer = index
         if not self._chosen:
             self._values = None
+            self._writing()(0.0, {})
             return
         gradients = [p.grad for p in self._chosen if p.grad is not None]
         norms = torch._foreach_norm(gradients)
@@ -61,27 +62,26 @@ class Gradients:
         if self._values is None or self._norms is None:
             return
         now = torch.stack([sample(p, SAMPLE) for p in self._chosen])
-        counts = torch.tensor([p.numel() for p in self._chosen], device=now.device)
-        gradient = self._norms / counts.sqrt()
         value = self._values.square().mean(1).sqrt()
         update = (now - self._values).square().mean(1).sqrt()
-        numbers = [self.models.parameter_number(p) for p in self._chosen]
-        step, index, missing, outside = self.session.step + 1, self._optimizer, self._missing, self._outside
-        total = self._norms.square().sum().sqrt()
+        roots = [math.sqrt(p.numel()) for p in self._chosen]
+        numbers = [str(self.models.parameter_number(p)) for p in self._chosen]
+        write = self._writing()
 
-        def tell(table: Sequence[Sequence[Any]]) -> None:
-            *rows, last = table
-            self.session.write(
-                "gradients",
-                step=step,
-                optimizer=index,
-                norm=last[0],
-                missing=missing,
-                outside=outside,
-                params={str(n): row for n, row in zip(numbers, rows, strict=True)},
-            )
+        def tell(table: Sequence[Sequence[float]]) -> None:
+            rows = [[norm / root, *rest] for root, (norm, *rest) in zip(roots, table, strict=True)]
+            write(math.hypot(*(norm for norm, *_ in table)), dict(zip(numbers, rows, strict=True)))
 
-        table = torch.stack([gradient, value, update], dim=1)
-        self.session.mail.send(torch.cat([table, total.expand(1, 3)]), tell)
+        self.session.mail.send(torch.stack([self._norms, value, update], dim=1), tell)
         self._values = None
         self._chosen = []
+
+    def _writing(self) -> Callable[[float, Mapping[str, Sequence[float]]], None]:
+        """How to write the fact of this look, whenever its numbers arrive."""
+        step, optimizer, missing, outside = self.session.step + 1, self._optimizer, self._missing, self._outside
+
+        def write(norm: float, params: Mapping[str, Sequence[float]]) -> None:
+            told = {"optimizer": optimizer, "norm": norm, "missing": missing, "outside": outside, "params": params}
+            self.session.write("gradients", step=step, **told)
+
+        return write

@@ -28,6 +28,7 @@ FUNCTIONS = (
     "poisson_nll_loss",
 )
 _LARGEST = 200_000
+_MOST_TOLD = 8  # calls of one place in one step: a loss of every step of a sequence is called hundreds of times
 _MOST_CLASSES = 1000
 _OPTIONS = {
     "cross_entropy": {"weight": 2, "ignore_index": 4, "reduction": 6, "label_smoothing": 7},
@@ -46,7 +47,7 @@ class Losses:
     def __init__(self, session: Session, phases: Phases) -> None:
         self.session = session
         self.phases = phases
-        self._close: set[tuple[str, int, str]] = set()
+        self._told: dict[tuple[int, str, str, str], int] = {}
         for name in FUNCTIONS:
             session.weave(getattr(functional, name), after=self._called(name))
 
@@ -70,13 +71,19 @@ class Losses:
         samples = given.shape[0] if isinstance(given, Tensor) and given.dim() else 1
         each = None if value is None else value / _terms(name, arguments)
         phase = self.phases.loss(name, place, result, each, right, samples)
-        if self.session.looking or phase == "eval":
-            key = (name, self.session.step, phase)
-            if key in self._close and phase == "eval":
-                return
+        if self._is_told(name, place, phase):
             with self.session.governor.look():
                 self._write(name, arguments, value, right, place, phase)
-            self._close = {key, *(k for k in self._close if k[1] == self.session.step)}
+
+    def _is_told(self, name: str, place: Place | None, phase: str) -> bool:
+        """Is this call written down: at a look, the first few of each place; between, one of each evaluation?"""
+        if not (self.session.looking or phase == "eval"):
+            return False
+        step = self.session.step
+        key = (step, phase, name, "" if phase == "eval" else str(place))
+        times = self._told.get(key, 0)
+        self._told = {k: n for k, n in self._told.items() if k[0] == step} | {key: times + 1}
+        return times < (1 if phase == "eval" else _MOST_TOLD)
 
     @staticmethod
     def _value(result: Tensor) -> float | None:

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from torchdx.watch.places import Place, user_place
+from torchdx.watch.places import Place, maker, user_place
 from torchdx.watch.session import Session
 from torchdx.watch.tensors import is_plain, sample
 
@@ -31,7 +31,8 @@ class Models:
         self._names: dict[int, str] = {}
         self._loaded: dict[int, weakref.ref[Tensor]] = {}
         self._model_of: dict[int, int] = {}
-        self._root_ids: set[int] = set()
+        self._makers: dict[int, tuple[weakref.ref[nn.Module], weakref.ref[object]]] = {}
+        self._roots_known: dict[int, tuple[weakref.ref[nn.Module], int, str]] = {}
         self._count = 0
         self._models = 0
         session.weave(nn.Module.__init__, after=self._constructed)
@@ -41,6 +42,9 @@ class Models:
 
     def _constructed(self, _: None, module: nn.Module, *__: Any) -> None:
         self._built[id(module)] = (weakref.ref(module), user_place(2, skip_constructor_of=module))
+        owner = maker(nn.Module, besides=module)
+        if owner is not None:
+            self._makers[id(module)] = (weakref.ref(module), weakref.ref(owner))
 
     def _restored(self, _: None, module: nn.Module, *__: Any) -> None:
         self._built.setdefault(id(module), (weakref.ref(module), None))
@@ -84,7 +88,8 @@ class Models:
 
     def is_root(self, module: nn.Module) -> bool:
         """Does no other module contain it?"""
-        return id(module) in self._root_ids
+        known = self._roots_known.get(id(module))
+        return known is not None and known[0]() is module
 
     def _switched(self, *_: Any) -> None:
         self._modes = None
@@ -123,12 +128,32 @@ class Models:
         return next((root for root in self._roots() if any(inner is module for inner in root.modules())), None)
 
     def _register(self, root: nn.Module) -> None:
-        model, self._models = self._models, self._models + 1
-        self._root_ids.add(id(root))
+        """Write down a model's modules that are new: all of them at first, those put in later when they are met."""
+        model, path = self._place_of(root)
         for name, module in root.named_modules():
             known = self._modules.get(id(module))
             if known is None or known[0]() is not module:
-                self._write_module(module, _bare(name), model, type(root).__name__)
+                own = ".".join(filter(None, (path, _bare(name))))
+                self._write_module(module, own, model, type(root).__name__)
+
+    def _place_of(self, root: nn.Module) -> tuple[int, str]:
+        """The number of the model that this root is, and what the names of its modules begin with.
+
+        A root that another module made in its `__init__` without taking it in, as into a plain list, counts as a part
+        of that module's model, named `<Block>`.
+        """
+        known = self._roots_known.get(id(root))
+        if known is None or known[0]() is not root:
+            made, owner = self._makers.get(id(root), (None, None))
+            host = owner() if made is not None and made() is root and owner is not None else None
+            number = self.number_of(host) if isinstance(host, nn.Module) else None
+            if number is not None:
+                known = (weakref.ref(root), self._model_of[number], f"<{type(root).__name__}>")
+            else:
+                known = (weakref.ref(root), self._models, "")
+                self._models += 1
+            self._roots_known[id(root)] = known
+        return known[1], known[2]
 
     def _write_module(self, module: nn.Module, name: str, model: int, root: str) -> None:
         self._count += 1

@@ -39,7 +39,7 @@ class Optimizers:
         self.clearing = Clearing()
         self.wait = 0.0
         session.weave(Optimizer.__init__, after=self._constructed)
-        session.weave(torch.autograd.backward, before=self._backward)
+        session.weave(torch.autograd.backward, before=self._backward, after=self._was_backward)
         session.weave(torch.nn.utils.clip_grad_norm_, after=self._clipped)
         for scheduler in (LRScheduler, ReduceLROnPlateau):
             session.weave(scheduler.__init__, after=self._scheduled)
@@ -58,6 +58,8 @@ class Optimizers:
 
     def _constructed(self, _: None, optimizer: Optimizer, *__: Any) -> None:
         self.session.at_wake = None
+        self.session.begin_training()
+        self._refresh()
         self._made[id(optimizer)] = (weakref.ref(optimizer), user_place(2, skip_constructor_of=optimizer))
 
     def _scheduled(self, _: None, scheduler: Any, *__: Any) -> None:
@@ -96,9 +98,12 @@ class Optimizers:
         if isinstance(root, Tensor) and root.numel() == 1 and root.device.type == "cpu":
             self._objective = number(root)
         if not self._count and not self._made:  # no optimizer: a hand-written update, so each backward is a step
-            self._stop_if_enough()
             self.session.at_wake = self._wake_by_hand_guarded
             self._count_step(0, None)
+
+    def _was_backward(self, *_: Any) -> None:
+        if self.session.at_wake:
+            self._stop_if_enough()
 
     def _clipped(self, total: Any, parameters: Any, max_norm: Any, *_: Any) -> None:
         if isinstance(total, Tensor) and total.device.type == "cpu" and total.numel() == 1:

@@ -7,7 +7,7 @@ reaches, was an evaluation. A phase ends when that changes, or when a loader sta
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections import deque
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,8 +18,12 @@ from torchdx.watch.models import Models
 from torchdx.watch.places import Place
 from torchdx.watch.session import DENSE, Session
 
-_NEAR = 256
-"""Nodes of the graph searched from where `backward` is called: losses are added up close to the root."""
+_NEAR, _A_LOSS = 256, 4
+"""Nodes of the graph searched from where `backward` is called, and more for each loss looked for: losses are added up
+close to the root, be it those of a batch or of every step of a sequence."""
+
+_MOST_PENDING = 4096
+"""Losses with a graph that wait for a `backward`; more than any sequence has steps."""
 
 _FIRST_BATCHES = 16
 """Batches of each evaluation that are measured even where credit is spent."""
@@ -130,8 +134,8 @@ class Phases:
             return "eval"
         pending = Pending(node._sequence_nr(), name, place, value, right, samples, self.loader, self.turn, modes)
         self._pending.append(pending)
-        if len(self._pending) > _NEAR:
-            self._settle(set(), leave=_NEAR // 2)
+        if len(self._pending) > _MOST_PENDING:
+            self._settle(set(), leave=_MOST_PENDING // 2)
         return "train"
 
     def can_take(self, affordable: bool) -> bool:
@@ -153,8 +157,7 @@ class Phases:
         if len(self._pending) == 1 and self._phase is not None and self._phase.what == "train":
             reached = {self._pending[0].sequence}
         else:
-            wanted = {pending.sequence for pending in self._pending}
-            reached = {n for n in _sequences(roots) if n in wanted}
+            reached = _reached(roots, {pending.sequence for pending in self._pending})
             if not reached:  # the losses lie deeper than was searched: take those of the latest batch
                 reached = {p.sequence for p in self._pending if p.turn == self.turn}
         self._settle(reached)
@@ -231,17 +234,18 @@ def _each(tally: Tally, what: str) -> dict[str, Any]:
     return {"each": [float(f"{value:.6g}") for value in tally.each]} if whole else {}
 
 
-def _sequences(roots: list[Tensor]) -> Iterator[int]:
-    """Sequence numbers of the graph's nodes, nearest to the roots first, up to a bound."""
-    queue = [root.grad_fn for root in roots if root.grad_fn is not None]
+def _reached(roots: list[Tensor], wanted: set[int]) -> set[int]:
+    """Which of the wanted sequence numbers the graph has, searched from the roots on and behind losses last."""
+    near = deque(root.grad_fn for root in roots if root.grad_fn is not None)
+    behind: deque[Any] = deque()
     seen: set[int] = set()
-    for _ in range(_NEAR):
-        if not queue:
-            return
-        node = queue.pop(0)
+    for _ in range(_NEAR + _A_LOSS * len(wanted)):
+        if not (near or behind) or wanted <= seen:
+            break
+        node = near.popleft() if near else behind.popleft()
         number = node._sequence_nr()
-        if number in seen:
-            continue
-        seen.add(number)
-        yield number
-        queue.extend(parent for parent, _ in node.next_functions if parent is not None)
+        if number not in seen:
+            seen.add(number)
+            queue = behind if number in wanted else near
+            queue.extend(parent for parent, _ in node.next_functions if parent is not None)
+    return wanted & seen

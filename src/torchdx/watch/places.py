@@ -56,6 +56,21 @@ def _constructs(frame: FrameType, thing: object) -> bool:
     return frame.f_locals.get(code.co_varnames[0]) is thing
 
 
+def maker(kind: type, besides: object) -> object | None:
+    """The object of this kind in whose `__init__`, in the user's program, we are; another than `besides`, or None."""
+    frame: FrameType | None = sys._getframe(1)
+    for _ in range(_DEEPEST):
+        if frame is None:
+            return None
+        code = frame.f_code
+        if code.co_name == "__init__" and code.co_argcount and is_user_code(code):
+            owner = frame.f_locals.get(code.co_varnames[0])
+            if isinstance(owner, kind) and owner is not besides:
+                return owner
+        frame = frame.f_back
+    return None
+
+
 def _place(code: CodeType, instruction: int, line: int) -> Place:
     key = (id(code), instruction)
     place = _places.get(key)

@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from torchdx.watch.governor import Governor
+from torchdx.watch.governor import FIRST, TRAININGS, Governor
 from torchdx.watch.mail import Mail
 from torchdx.watch.tensors import is_free
 from torchdx.watch.weave import CannotWeave, weave
@@ -53,6 +53,8 @@ class Session:
         self._pid = os.getpid()
         self._rounds = 0
         self._woke = 0
+        self._fresh = FIRST
+        self._trainings = 0
         self._wakes = 0
         self._kept = 0
         self._spent_before = 0.0
@@ -142,7 +144,8 @@ class Session:
 
     def begin_step(self, rounds: int) -> None:
         """Decide whether to look at the coming step, and at its sisters if several optimizers take turns."""
-        if not self.looking and self.governor.affords_look(self.step + 1) and not torch.autograd._profiler_enabled():
+        wanted = not self.looking and (self.step < self._fresh or self.governor.affords_look())
+        if wanted and not torch._C._autograd._profiler_enabled():
             self.looking = True
             self._rounds = max(1, rounds)
             self._spent_before = self.governor.spent
@@ -154,6 +157,14 @@ class Session:
             nap = self.governor.nap()
             self.asleep = nap > 0
             self._wakes = self.step + nap
+
+    def begin_training(self) -> None:
+        """A new optimizer was made: be awake for it, and look at its first steps as at those of the first."""
+        self._trainings += 1
+        self.asleep = False
+        self._woke = self.step
+        if self._trainings <= TRAININGS:
+            self._fresh = self.step + FIRST
 
     def sleeps_through(self) -> bool:
         """Count a step taken asleep; False if it is the one to wake after."""

@@ -15,7 +15,7 @@ from torchdx.report.html.cards import CARDS, cards, measure
 from torchdx.report.html.curves import losses
 from torchdx.report.html.picture import health
 from torchdx.report.html.svg import escape, prose
-from torchdx.report.words import mood, run_facts, severity_of, tally
+from torchdx.report.words import mood, needed, run_facts, severity_of, tally
 
 NOTHING: Mapping[str, str] = {}
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:"
@@ -118,7 +118,7 @@ def _not_enough(lacks: Sequence[NotEnough]) -> str:
         return ""
     groups: dict[str, list[str]] = {}
     for lack in lacks:
-        groups.setdefault(lack.needs, []).append(lack.rule)
+        groups.setdefault(needed(lack), []).append(lack.rule)
     rows = "".join(
         f"<li>{prose(needs)}<small>{escape(', '.join(dict.fromkeys(rule for rule in rules if rule)))}</small></li>"
         for needs, rules in groups.items()

@@ -200,8 +200,8 @@ def _idle_legend(left: float) -> str:
         element("rect", x=left + k * width, y=28.0, width=width, height=9.0, class_=f"i{k}") for k in range(TENTHS)
     ]
     frame = element("rect", x=left, y=28.0, width=TENTHS * width, height=9.0, class_="frame")
-    ends = words("0 %", left, 51.0, class_="tick") + words(
-        "100 %", left + TENTHS * width, 51.0, class_="tick", text_anchor="end"
+    ends = words("0%", left, 51.0, class_="tick") + words(
+        "100%", left + TENTHS * width, 51.0, class_="tick", text_anchor="end"
     )
     return frame + "".join(boxes) + ends
 

@@ -15,7 +15,7 @@
 
   const said = (value, share) =>
     value === null ? "not measured" : typeof value === "string" ? value
-      : share ? `${+(100 * value).toPrecision(3)} %` : String(+value.toPrecision(3));
+      : share ? `${+(100 * value).toPrecision(3)}%` : String(+value.toPrecision(3));
 
   function show(next) {
     at = next;

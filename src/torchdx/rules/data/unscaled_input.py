@@ -36,7 +36,7 @@ needs = frozenset({"input"})
 explains = frozenset(
     {
         *("saturated-activation", "exploding-gradient", "vanishing-gradient", "nonfinite-value", "dead-relu"),
-        *("learning-rate-too-high", "learning-rate-too-low"),
+        *("learning-rate-too-high", "learning-rate-too-low", "initial-loss-off-scale"),
         *("not-learning", "non-finite", "diverged"),
     }
 )

@@ -65,19 +65,27 @@ def in_source(program: Program) -> Iterator[Finding]:
                 break
 
 
+ALL = "give the optimizer all parameters of the model"
+UNKNOWN_TO_MODEL = (
+    "keep the modules that stand in <> in an `nn.ModuleList` or `nn.ModuleDict`: in a plain list or dict they are no "
+    "part of the model, and `parameters()` does not give theirs"
+)
+
+
 def in_run(record: Record) -> Iterator[Finding]:
     """The parameters that hold gradients and belong to no optimizer that steps, where others of the model do."""
     left = record.left_out_parameters()
     if left:
         layers = list(dict.fromkeys(parameter.layer or parameter.name for parameter in left))
-        near = next(o for o in record.optimizers if o.parameter_ids & _siblings(record, left[0].model))
+        unknown = next((parameter for parameter in left if "<" in parameter.layer), None)
+        near = next(o for o in reversed(record.optimizers) if o.parameter_ids & _siblings(record, left[0].model))
         yield Finding(
             message=f"{len(left)} parameters get gradients but belong to no optimizer that takes a step, those of "
-            f"`{', '.join(layers[:4])}`: they stay as they started",
-            site=near.site,
+            f"{', '.join(f'`{layer}`' for layer in layers[:4])}: they stay as they started",
+            site=unknown.site if unknown else near.site,
             layer=layers[0],
-            evidence={"left out": ", ".join(layers), "of parameters": len(record.parameters)},
-            cure="give the optimizer all parameters of the model",
+            evidence={"left out": ", ".join(layers)},
+            cure=UNKNOWN_TO_MODEL if unknown else ALL,
             confidence=0.95,
         )
 
@@ -152,11 +160,16 @@ def treat(program: Program, finding: Finding) -> Iterator[Fix]:
         isinstance(inner, ast.Call)
         and isinstance(inner.func, ast.Attribute)
         and isinstance(inner.func.value, ast.Attribute)
+        and _is_module(program.evaluate(file, inner.func.value.value))
     ):
         text = f"{file.text_of(inner.func.value.value)}.parameters()"
         found = edits.fix("optimise the whole model", file, [edits.replace(file, inner, text)])
         if found is not None:
             yield found
+
+
+def _is_module(value: Value) -> bool:
+    return all(isinstance(one, Instance) and one.is_module for one in value.alternatives())
 
 
 def sick() -> None:

@@ -1,0 +1,258 @@
+"""Gradients are cleared between backward() and step(), so no step has a gradient to follow.
+
+Seen as a loss that stays where it began while everything seems to run; no parameter ever changes.
+
+Hurts because `backward()` leaves its result in `.grad`, where `step()` looks for it. After `zero_grad()` there is
+nothing: a parameter without a gradient is passed over, and the weights of the last round are those of the first.
+
+Helped by `zero_grad()` after `step()`, or before `backward()`.
+
+No fault when another `backward()` stands between, when what is cleared is another model's or optimizer's, as between
+the two halves of an adversarial training, or when gradients are put back by hand before the step.
+
+Sources: PyTorch documentation, `torch.optim.Optimizer.zero_grad`; PyTorch tutorial, "Zeroing out gradients in PyTorch".
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from torchdx.finding import Finding, Fix
+from torchdx.source import edits
+from torchdx.source.leading import last_word
+from torchdx.source.reading import words
+from torchdx.source.values import Instance, Result
+
+if TYPE_CHECKING:
+    from torchdx.record import Optimizer, Record
+    from torchdx.source import Call, Event, Program, SourceFile, TrainingLoop
+    from torchdx.source.expressions import Expression
+
+code, family, severity = "TDX902", "loop", "error"
+needs: frozenset[str] = frozenset()
+explains = frozenset({"not-learning"})
+
+JUDGED = 10
+"""Looked-at steps that must all have been without a gradient: an exact fact of each, and a healthy run has none."""
+
+HARMLESS = words(
+    "print info debug log float int len item detach cpu mean sum max min abs append format parameters named_parameters "
+    "clip_grad_norm_ clip_grad_value_ clip_grad_norm unscale_ set_description set_postfix isnan isfinite"
+)
+"""What may be called between clearing and step without giving any parameter a gradient."""
+
+
+def in_source(program: Program) -> Iterator[Finding]:
+    """Every step of a training loop that follows right upon the clearing of its gradients."""
+    told = set()
+    for loop in program.training_loops:
+        steps = [(event.call, _stepped(event)) for event in loop.all("step")]
+        for event in loop.all("zero_grad"):
+            found = _step_after(loop, event)
+            if event.call is None or found is None or event.call.site in told:
+                continue
+            optimizer = _optimizer(found)
+            if sum(text == optimizer.text for _, text in steps) == 1:
+                told.add(event.call.site)
+                known = isinstance(optimizer.value, Instance) and optimizer.value.is_optimizer
+                yield Finding(
+                    message=f"`{event.call.text}` stands between backward() and `{found.text}`, so the step finds no "
+                    "gradients and changes nothing",
+                    site=event.call.site,
+                    evidence={"step_at": str(found.site)},
+                    cure="clear the gradients after the step, or before backward()",
+                    confidence=0.98 if known else 0.9,
+                )
+
+
+def in_run(record: Record) -> Iterator[Finding]:
+    """Every optimizer that never held a gradient, though backward brought one to its layers in the very same steps."""
+    for optimizer in record.optimizers:
+        steps = [fact for fact in record.process.all("step") if fact.get("optimizer") == optimizer.id]
+        if any(fact.get("cleared") is not None for fact in steps) or _held_some(record, optimizer):
+            continue  # gradients were there right after a step, or right before one
+        reached = _reached(record, optimizer)
+        bare = [fact["n"] for fact in steps if fact.get("looked") and fact.get("backwards") and fact["n"] in reached]
+        if len(bare) >= JUDGED:
+            yield Finding(
+                message=f"at all {len(bare)} looked-at steps of {optimizer.cls} backward() brought gradients to "
+                "its layers and none was left when it stepped, so nothing changed",
+                site=optimizer.site,
+                evidence={"steps looked at": len(bare), "with a gradient": 0},
+                cure="clear the gradients after the step, or before backward()",
+                confidence=0.95,
+            )
+
+
+def _held_some(record: Record, optimizer: Optimizer) -> bool:
+    return any(look.get("optimizer") == optimizer.id for look in record.process.all("gradients"))
+
+
+def _reached(record: Record, optimizer: Optimizer) -> set[int]:
+    """The steps at which a gradient came back to a layer whose trainable parameters this optimizer holds."""
+    held = optimizer.parameter_ids
+    layers = [la for la in record.layers if any(p.id in held and p.trainable for p in la.parameters)]
+    return {step for layer in layers for step, measures in layer.looks if (measures.get("gradient") or 0.0) > 0.0}
+
+
+def _step_after(loop: TrainingLoop, cleared: Event) -> Call | None:
+    """The step, in the same block, that finds what was just cleared; None where a gradient might come in between."""
+    computes = any(event.home is cleared.home and event.certain for event in loop.all("backward"))
+    if cleared.call is None or not computes:
+        return None
+    file = cleared.call.file
+    for event in loop.all("step"):
+        call = event.call
+        if call is None or call.file is not file or not _stepped(event) or event.through is not cleared.through:
+            continue
+        between = _between(file, cleared.call.node, call.node)
+        optimizer = _optimizer(call)
+        if between is not None and _clears(cleared.call, optimizer) and all(_leaves(s, optimizer) for s in between):
+            return call
+    return None
+
+
+def _stepped(event: Event) -> str:
+    """The optimizer of a step as written; empty for a step that is given a closure."""
+    call = event.call
+    if call is None or call.receiver is None:
+        return ""
+    optimizer = _optimizer(call)
+    return optimizer.text if optimizer is not call.receiver or not (call.node.args or call.node.keywords) else ""
+
+
+def _optimizer(call: Call) -> Expression:
+    """Whose step it is: a gradient scaler's argument, else what stands before the dot."""
+    receiver, first = call.receiver, call.argument(0)
+    assert receiver is not None
+    scales = "Scaler" in receiver.value.name or "scaler" in receiver.text.lower()
+    return first if scales and first is not None else receiver
+
+
+def _between(file: SourceFile, first: ast.Call, last: ast.Call) -> list[ast.stmt] | None:
+    """The statements between two that stand in one block, each a call alone; None if they do not."""
+    one, other = file.parent(first), file.parent(last)
+    above = file.parent(one) if isinstance(one, ast.Expr) and isinstance(other, ast.Expr) else None
+    for name in ("body", "orelse", "finalbody"):
+        block = getattr(above, name, None)
+        if isinstance(block, list) and one in block and other in block:
+            return block[block.index(one) + 1 : block.index(other)] if block.index(one) < block.index(other) else None
+    return None
+
+
+def _clears(call: Call, optimizer: Expression) -> bool:
+    """Is what is cleared the optimizer itself, or the module all of whose parameters it was made of?"""
+    receiver, made = call.receiver, optimizer.value
+    if receiver is None or receiver.text == optimizer.text:
+        return receiver is not None and isinstance(receiver.node, (ast.Name, ast.Attribute))
+    held = made.call.argument_value(0, "params") if isinstance(made, Instance) and made.call is not None else None
+    if not isinstance(held, Result) or held.name != "torch.nn.Module.parameters":
+        return False
+    model, own = receiver.value, held.given
+    if not isinstance(model, Instance) or not isinstance(own, Instance) or model.call is None or own.call is None:
+        return False
+    return model.is_module and model.call.node is own.call.node
+
+
+def _leaves(statement: ast.stmt, optimizer: Expression) -> bool:
+    """Does a statement certainly give no parameter a gradient, and the optimizer's name no other meaning?"""
+    root = optimizer.text.partition(".")[0]
+    for node in ast.walk(statement):
+        if isinstance(node, ast.Call) and last_word(node) not in HARMLESS:
+            return False
+        if isinstance(node, ast.Attribute) and (node.attr == "grad" or isinstance(node.ctx, ast.Store)):
+            return False
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store) and node.id == root:
+            return False
+    return True
+
+
+def treat(program: Program, finding: Finding) -> Iterator[Fix]:
+    """Clear right after the step instead."""
+    for loop in program.training_loops:
+        for event in loop.all("zero_grad"):
+            step = _step_after(loop, event) if event.call is not None and event.call.site == finding.site else None
+            if step is not None and event.call is not None:
+                file = step.file
+                one, other = file.statement(event.call.node), file.statement(step.node)
+                assert one is not None
+                assert other is not None
+                moved = [edits.delete_statement(file, one), edits.insert_after(file, other, event.call.text)]
+                found = edits.fix("clear the gradients after the step", file, moved)
+                if found is not None:
+                    yield found
+                return
+
+
+def sick() -> None:
+    import torch
+    from sklearn.datasets import load_digits
+    from torch import nn
+
+    torch.manual_seed(0)
+    digits = load_digits()
+    inputs = torch.tensor(digits.data, dtype=torch.float32) / 16
+    labels = torch.tensor(digits.target)
+    model = nn.Sequential(nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 10))
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.003)
+    loss_of = nn.CrossEntropyLoss()
+    for _ in range(10):
+        for rows in torch.randperm(len(inputs)).split(64):
+            loss = loss_of(model(inputs[rows]), labels[rows])
+            loss.backward()
+            optimizer.zero_grad()  # TDX902
+            optimizer.step()
+    print(f"{loss.item():.3f}")
+
+
+def healthy() -> None:
+    import torch
+    from sklearn.datasets import load_digits
+    from torch import nn
+
+    torch.manual_seed(0)
+    digits = load_digits()
+    inputs = torch.tensor(digits.data, dtype=torch.float32) / 16
+    labels = torch.tensor(digits.target)
+    model = nn.Sequential(nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 10))
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.003)
+    loss_of = nn.CrossEntropyLoss()
+    for _ in range(10):
+        for rows in torch.randperm(len(inputs)).split(64):
+            loss = loss_of(model(inputs[rows]), labels[rows])
+            loss.backward()
+            optimizer.step()
+            optimizer.zero_grad()
+    print(f"{loss.item():.3f}")
+
+
+def looks_like_it() -> None:
+    import torch
+    from sklearn.datasets import load_digits
+    from torch import nn
+
+    torch.manual_seed(0)
+    digits = load_digits()
+    inputs = torch.tensor(digits.data, dtype=torch.float32) / 16
+    labels = torch.tensor(digits.target)
+    body, head = nn.Sequential(nn.Linear(64, 64), nn.ReLU()), nn.Linear(64, 10)
+    for_body = torch.optim.Adam(body.parameters(), lr=0.003)
+    for_head = torch.optim.Adam(head.parameters(), lr=0.003)
+    loss_of = nn.CrossEntropyLoss()
+    for _ in range(10):
+        for rows in torch.randperm(len(inputs)).split(64):
+            loss_of(head(body(inputs[rows])), labels[rows]).backward()
+            head.zero_grad()
+            for_body.step()
+            body.zero_grad()
+            loss = loss_of(head(body(inputs[rows])), labels[rows])
+            loss.backward()
+            kept = [parameter.grad for parameter in head.parameters()]
+            for_head.zero_grad()
+            for parameter, gradient in zip(head.parameters(), kept, strict=True):
+                parameter.grad = gradient
+            for_head.step()
+            for_body.zero_grad()
+    print(f"{loss.item():.3f}")
