@@ -94,7 +94,7 @@ NOT_STARTED = [
     (["./text"], 126, "./text: it is not executable"),
     (["./empty"], 126, "./empty: it is a folder"),
     (["empty"], 127, "empty: it is a folder"),
-    (["text"], 127, "text: this file is no program, nor Python by its name"),
+    (["text"], 127, "text: this file is no program, and its name does not end in .py"),
     ([""], 127, "a command whose name is empty"),
 ]
 

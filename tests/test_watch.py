@@ -190,7 +190,7 @@ def test_parts_that_the_optimizer_does_not_know(tmp_path: Path) -> None:
     assert names == {"<Linear>.weight", "<Linear>.bias", "head.weight", "head.bias"}
     assert len({parameter.model for parameter in record.parameters}) == 1
     assert record.latest_start == 100
-    assert [fact["step"] for fact in record.process.all("gradients") if fact["optimizer"] == 1][0] == 101
+    assert next(fact["step"] for fact in record.process.all("gradients") if fact["optimizer"] == 1) == 101
 
 
 def test_a_hand_written_update_counts_its_steps(tmp_path: Path) -> None:

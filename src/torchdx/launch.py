@@ -177,7 +177,7 @@ def _explain(name: str, problem: OSError) -> CannotLaunch:
         if shutil.which(name):
             return CannotLaunch(f"Cannot run {name}: the interpreter its first line names is missing.", 127)
         if Path(name).is_file():
-            return CannotLaunch(f"Cannot run {name}: this file is no program, nor Python by its name.", 127)
+            return CannotLaunch(f"Cannot run {name}: this file is no program, and its name does not end in .py.", 127)
         return CannotLaunch(f"Cannot run {name}: no such program.", 127)
     if isinstance(problem, PermissionError):
         return CannotLaunch(f"Cannot run {name}: it is not executable.", 126)

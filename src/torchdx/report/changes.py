@@ -18,6 +18,10 @@ class Row(NamedTuple):
     number: int | None
     text: str
 
+    def follows_a_gap(self, row: Row) -> bool:
+        """Are lines left out between that row and this one?"""
+        return self.number is not None and row.number is not None and self.number > row.number + 1
+
 
 def rows(patch: str) -> list[Row]:
     """What changes; where lines are only added, also the nearest line on either side, which tells the place."""

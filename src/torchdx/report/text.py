@@ -186,6 +186,8 @@ def _fix(fix: Fix, cure: str, width: int) -> Iterator[Line]:
     for k, row in enumerate(changed[:DIFF_LINES]):
         lead: Line = [(f"  {'fix' if not k and not title else '':<10}", "dim")]
         if placed:
+            if k and row.follows_a_gap(changed[k - 1]):
+                yield [(f"{'':<12}{'':>{digits}} │ …", "gutter")]
             lead.append((f"{row.number or '':>{digits}} │ ", "gutter"))
         words = f"{row.sign} {row.text[indent:]}"
         if row.sign == " ":

@@ -165,6 +165,8 @@ class Session:
         self._woke = self.step
         if self._trainings <= TRAININGS:
             self._fresh = self.step + FIRST
+        if not self.looking:
+            self.begin_step(1)
 
     def sleeps_through(self) -> bool:
         """Count a step taken asleep; False if it is the one to wake after."""
