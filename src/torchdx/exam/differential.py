@@ -7,6 +7,9 @@ from dataclasses import replace
 
 from torchdx.finding import SEVERITIES, Finding, Fix
 
+SUREST = 0.99
+"""No finding is surer than this: a rule may be wrong in a way that both of its sides share."""
+
 Explains = Mapping[str, Set[str]]
 """For each rule's name, the rules and symptoms that its fault brings about."""
 
@@ -46,7 +49,7 @@ def _both(read: Finding, measured: Finding) -> Finding:
         site=read.site or measured.site,
         evidence={**read.evidence, **measured.evidence},
         cure=measured.cure or read.cure,
-        confidence=1 - (1 - read.confidence) * (1 - measured.confidence),
+        confidence=min(SUREST, 1 - (1 - read.confidence) * (1 - measured.confidence)),
         severity=SEVERITIES[min(ranks)],
         seen_in=("source", "run"),
         fixes=_fixes(read, measured),

@@ -38,8 +38,8 @@ def verdict_of(record: Record | None, course: Course, findings: Sequence[Finding
     if "not-learning" in course.symptoms:
         return _not_learning(course, causes)
     if any(cause.rule == "overfitting" for cause in causes):
-        words = f"Training loss fell to {course.last:.3g} while validation loss turned and rose to "
-        words += f"{course.validation.last:.3g}: the model fits what does not carry over."
+        words = f"Training loss fell to {_said(course.last)} while validation loss turned and rose to "
+        words += f"{_said(course.validation.last)}: the model fits what does not carry over."
         return Verdict("overfitting", words, course.evidence)
     if "validation-gap" in course.symptoms and not causes:
         return _not_generalising(course)
@@ -56,13 +56,13 @@ def _diverged(course: Course, causes: Sequence[Finding]) -> Verdict:
     if "non-finite" in course.symptoms:
         words = "Values that are not finite were met, and nothing is learnt from them."
     else:
-        words = f"The loss went down to {course.best:.3g} and ended at {course.last:.3g}."
+        words = f"The loss went down to {_said(course.best)} and ended at {_said(course.last)}."
     return Verdict("diverged", words + _led_by(causes), course.evidence)
 
 
 def _not_learning(course: Course, causes: Sequence[Finding]) -> Verdict:
-    words = f"After {course.steps} steps the training loss is {course.last:.3g}; a model that sees no inputs reaches "
-    words += f"{course.prior:.3g} ({course.prior_name})."
+    words = f"After {course.steps} steps the training loss is {_said(course.last)}; a model that sees no inputs "
+    words += f"reaches {_said(course.prior)} ({course.prior_name})."
     if not causes:
         return Verdict("not learning", words + " No rule found the cause.", course.evidence)
     return Verdict(f"not learning: {AREAS.get(causes[0].family, 'model')}", words + _led_by(causes), course.evidence)
@@ -70,29 +70,29 @@ def _not_learning(course: Course, causes: Sequence[Finding]) -> Verdict:
 
 def _not_generalising(course: Course) -> Verdict:
     best = course.validation.lowest
-    words = f"Training loss {course.last:.3g} is well below the {course.prior:.3g} of a model that sees no inputs "
-    words += f"({course.prior_name}), but validation loss is {course.validation.last:.3g}"
+    words = f"Training loss {_said(course.last)} is well below the {_said(course.prior)} of a model that sees no "
+    words += f"inputs ({course.prior_name}), but validation loss is {_said(course.validation.last)}"
     if best < 0.5 * (course.last + course.validation.last):
-        return Verdict("overfitting", f"{words}, after a best of {best:.3g}.", course.evidence)
-    words += f", and was never better than {best:.3g}: overfitting, or validation data unlike the training data."
+        return Verdict("overfitting", f"{words}, after a best of {_said(best)}.", course.evidence)
+    words += f", and was never better than {_said(best)}: overfitting, or validation data unlike the training data."
     return Verdict("not generalising: overfitting or mismatch", words, course.evidence)
 
 
 def _learning(course: Course, causes: Sequence[Finding]) -> Verdict:
     if causes:
-        learns = f"It learns (training loss {course.start:.3g} to {course.last:.3g}), but worse than it could"
+        learns = f"It learns (training loss {_said(course.start)} to {_said(course.last)}), but worse than it could"
         words = learns if course.last < 0.9 * course.first else "Faults were found that keep it from learning well"
         return Verdict(
             f"impaired: {AREAS.get(causes[0].family, 'model')}", words + "." + _led_by(causes), course.evidence
         )
     if course.prior is not None:
-        words = f"Training loss {course.last:.3g} is below the {course.prior:.3g} of a model that sees no inputs "
+        words = f"Training loss {_said(course.last)} is below the {_said(course.prior)} of a model that sees no inputs "
         words += f"({course.prior_name})"
         if course.validation:
-            words += f"; validation loss is {course.validation.last:.3g}"
+            words += f"; validation loss is {_said(course.validation.last)}"
         return Verdict("healthy", words + ".", course.evidence)
     if course.last < course.first:
-        words = f"The training loss fell from {course.start:.3g} to {course.last:.3g}, and no fault was found."
+        words = f"The training loss fell from {_said(course.start)} to {_said(course.last)}, and no fault was found."
         return Verdict("healthy", words, course.evidence)
     words = "No fault was found, but this loss has no scale that tells whether the model learns."
     return Verdict("no fault found", words, course.evidence)
@@ -107,3 +107,10 @@ def _led_by(causes: Sequence[Finding]) -> str:
 
 def _count(causes: Sequence[Finding]) -> str:
     return "1 fault" if len(causes) == 1 else f"{len(causes)} faults"
+
+
+def _said(loss: float | None) -> str:
+    """A loss as a person says it: three digits, or whole where it is large."""
+    if loss is None:
+        return "unknown"
+    return f"{loss:,.0f}" if 1e3 <= abs(loss) < 1e7 else f"{loss:.3g}"

@@ -87,7 +87,10 @@ def in_run(record: Record) -> Iterator[Finding]:
 
 
 def _held_some(record: Record, optimizer: Optimizer) -> bool:
-    return any(look.get("optimizer") == optimizer.id for look in record.process.all("gradients"))
+    """Did, at any look, a parameter of this optimizer's hold a gradient right before its step?"""
+    trainable = {p.id for p in record.parameters if p.trainable and p.id in optimizer.parameter_ids}
+    looks = (look for look in record.process.all("gradients") if look.get("optimizer") == optimizer.id)
+    return any(not trainable.issubset(look.get("missing", ())) for look in looks)
 
 
 def _reached(record: Record, optimizer: Optimizer) -> set[int]:

@@ -73,7 +73,7 @@ def _spreads(given: Shape, target: Shape) -> bool:
 
 
 def _axis(given: Shape, target: Shape) -> int | None:
-    """The dimension of 1 that is all the longer of two shapes has over the shorter, the last as -1; None if it is not."""
+    """The one dimension, of 1, that the longer of two shapes has over the shorter (the last as -1), if that is all."""
     short, long = sorted((given, target), key=len)
     places = [k for k in reversed(range(len(long))) if long[k] == 1 and long[:k] + long[k + 1 :] == short]
     return None if not places else -1 if places[0] == len(long) - 1 else places[0]
