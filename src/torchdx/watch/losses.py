@@ -36,6 +36,10 @@ _OPTIONS = {
     "binary_cross_entropy": {"weight": 2, "reduction": 5},
     "binary_cross_entropy_with_logits": {"weight": 2, "reduction": 5, "pos_weight": 6},
     "mse_loss": {"reduction": 4},
+    "l1_loss": {"reduction": 4},
+    "smooth_l1_loss": {"reduction": 4},
+    "huber_loss": {"reduction": 2},
+    "poisson_nll_loss": {"reduction": 7},
     "kl_div": {"reduction": 4, "log_target": 5},
     "gaussian_nll_loss": {"full": 3, "eps": 4, "reduction": 5},
 }

@@ -4,8 +4,8 @@ Seen as pictures that are black, all their numbers 0; or, where `ToPILImage` fol
 speckled colours.
 
 Hurts because a conversion to whole numbers drops everything after the point: of numbers in 0..1 only an exact 1
-survives, and a sigmoid hardly ever gets there. `ToPILImage` computes `mul(255).byte()` itself, and a byte wraps around: -0.1
-becomes 231, and 1.1 becomes 24.
+survives, and a sigmoid hardly ever gets there. `ToPILImage` computes `mul(255).byte()` itself, and a byte wraps around:
+-0.1 becomes 231, and 1.1 becomes 24.
 
 Helped by `x.mul(255).round().byte()`; by undoing a normalisation, x * deviation + mean, before it becomes a picture.
 
@@ -63,8 +63,8 @@ def in_source(program: Program) -> Iterator[Finding]:
         way, maker, proven = made
         if proven or not _may_be_mask(call, maker):
             yield Finding(
-                message=f"`{' '.join(call.text.split())[:50]}` drops everything after the point, and the numbers lie in "
-                f"0..1 ({way}, {maker.seen_from(call.file.path)}): all below 1 become 0",
+                message=f"`{' '.join(call.text.split())[:50]}` drops everything after the point of numbers in 0..1 "
+                f"({way}, {maker.seen_from(call.file.path)}): all below 1 become 0",
                 site=call.site,
                 evidence={"range": "0..1", "made_by": way, "made_at": str(maker)},
                 cure="multiply by 255 and round before: `x.mul(255).round().byte()`",

@@ -33,7 +33,12 @@ if TYPE_CHECKING:
 
 code, family, severity = "TDX203", "gradients", "warning"
 needs = frozenset({"gradients", "step"})
-explains = frozenset({"nonfinite-value", "vanishing-gradient", "dead-relu", "non-finite", "diverged", "not-learning"})
+explains = frozenset(
+    {
+        *("nonfinite-value", "vanishing-gradient", "dead-relu", "initial-loss-off-scale"),
+        *("non-finite", "diverged", "not-learning"),
+    }
+)
 
 PULL = 60.0
 """Pull at the first step. The zoo's 13 healthy programs whose loss has a scale begin at 0.2 to 10.1; nine nets with

@@ -68,12 +68,14 @@ def in_run(record: Record) -> Iterator[Finding]:
         told = [f["cleared"] for f in record.process.all("step") if f.get("optimizer") == optimizer.id]
         told = [cleared for cleared in told if cleared is not None]
         left = told.count(False)
+        looks = (look for look in record.process.all("gradients") if look.get("optimizer") == optimizer.id)
+        norm = Series.of((look["step"], look.get("norm")) for look in looks).finite
+        if norm.highest == 0:  # cleared too early: what is left of the step before are zeros
+            continue
         if len(told) >= JUDGED and left >= SHARE * len(told):
-            looks = (look for look in record.process.all("gradients") if look.get("optimizer") == optimizer.id)
-            norm = Series.of((look["step"], look.get("norm")) for look in looks).finite
             yield Finding(
-                message=f"at {left} of {len(told)} steps of {optimizer.cls} the gradients of the step before were "
-                f"still there, so each step followed their sum; the norm went from {norm.first:.3g} to {norm.last:.3g}",
+                message=f"at {left} of the {len(told)} steps of {optimizer.cls} that were followed, the gradients of "
+                f"the step before were still there, so each step followed their sum; the norm went from {norm.first:.3g} to {norm.last:.3g}",
                 site=optimizer.site,
                 evidence={"steps": len(told), "not cleared": left, "gradient norm": list(norm.thinned(50).values)},
                 cure="call `zero_grad()` once a round",

@@ -44,16 +44,14 @@ def in_run(record: Record) -> Iterator[Finding]:
     """Every elementwise loss whose input and target were of one size, and spread over all pairs each time."""
     for use in record.losses_called(*ELEMENTWISE):
         trains = list(use.calls("train"))
-        looks = [
-            look for look in trains or use.calls("eval") if max(_shapes(look)[0] + _shapes(look)[1], default=1) > 1
-        ]
+        looks = [look for look in trains or use.calls("eval") if any(shape[:1] != (1,) for shape in _shapes(look))]
         if not looks or use.option("reduction") == "none" or not all(_spreads(*_shapes(look)) for look in looks):
             continue
         given, target = _shapes(looks[0])
         yield Finding(
             message=f"`{use.function}` is given predictions of shape {given} and targets of shape {target}, which are "
             f"broadcast to {_broadcast(given, target)}: every prediction is compared with every target, "
-            + ("and the best the model can learn is their mean" if trains else "so the value means nothing"),
+            + ("and the best it can learn is one number for all inputs" if trains else "so the value means nothing"),
             site=use.site,
             evidence=_evidence(use, looks),
             cure=f"give both one shape: `.squeeze({_axis(given, target)})` on the "

@@ -35,8 +35,9 @@ OFF = 2.0
 """First loss over log C. Healthy programs read 0.98 to 1.10, and up to 1.7 with inputs of 0..16 (catalogue, cross
 entropy at initialisation); logits of deviation 3 read 2.2."""
 
-SAMPLES = 16
-"""Labels that the first loss must be a mean of: the mean of so few is off by a fifth of log C at deviation 1."""
+SAMPLES = 32
+"""Labels that the first loss must be a mean of: of 16, with two classes and logits of deviation 1, one in 100 is OFF by
+chance; of 4, one in 9."""
 
 WIDE = 2.0
 """Deviation of the last weights over PyTorch's default from which they are the ones to blame."""
