@@ -75,7 +75,8 @@ def in_run(record: Record) -> Iterator[Finding]:
         if len(told) >= JUDGED and left >= SHARE * len(told):
             yield Finding(
                 message=f"at {left} of the {len(told)} steps of {optimizer.cls} that were followed, the gradients of "
-                f"the step before were still there, so each step followed their sum; the norm went from {norm.first:.3g} to {norm.last:.3g}",
+                f"the step before were still there, so each step followed their sum; the norm went from "
+                f"{norm.first:.3g} to {norm.last:.3g}",
                 site=optimizer.site,
                 evidence={"steps": len(told), "not cleared": left, "gradient norm": list(norm.thinned(50).values)},
                 cure="call `zero_grad()` once a round",
