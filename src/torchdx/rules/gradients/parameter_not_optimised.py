@@ -84,7 +84,7 @@ def in_run(record: Record) -> Iterator[Finding]:
             f"{', '.join(f'`{layer}`' for layer in layers[:4])}: they stay as they started",
             site=unknown.site if unknown else near.site,
             layer=layers[0],
-            evidence={"left out": ", ".join(layers)},
+            evidence={"layers without an optimizer": ", ".join(layers)},
             cure=UNKNOWN_TO_MODEL if unknown else ALL,
             confidence=0.95,
         )
