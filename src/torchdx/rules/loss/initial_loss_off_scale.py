@@ -5,9 +5,9 @@ for 10, 6.91 for 1000), and as a steep fall in the first steps that learns nothi
 
 Hurts because before it has seen anything a model can know nothing, and logits that differ claim that it does: logits
 of deviation s cost about log C + s^2/2. The first steps, often the largest of all, are spent on taking that back, and
-the layers below get gradients as many times too large as the weights that they come through. Gradient descent, whose
-steps are as large as the gradient, suffers most: ten passes over the digits of the case below end at 0.90 in place of
-0.08. Adam's steps do not grow with the gradient, and it may well recover.
+the layers below get gradients as many times too large as the weights that they come through.
+Gradient descent, whose steps are as large as the gradient, suffers most: the case below, run from eight seeds, ends at
+0.16 to 1.52, and its healthy twin at 0.08 to 0.12. Adam's steps do not grow with the gradient, and it may recover.
 
 Helped by smaller initial weights of the last layer (PyTorch's default has deviation 1/sqrt(3 n) with n inputs), by
 inputs of mean 0 and deviation 1, and by normalisation before the last layer.
