@@ -107,7 +107,10 @@ def _new_folder(record: Path | None, command: tuple[str, ...]) -> Path:
         except FileExistsError:
             raise Refusal(f"{record} is there already; --record wants a new folder.") from None
         return record
-    HOME.mkdir(exist_ok=True)
+    try:
+        HOME.mkdir(exist_ok=True)
+    except OSError as problem:
+        raise Refusal(f"{HOME} cannot be made here ({problem.strerror}); name a folder with --record.") from None
     with contextlib.suppress(FileExistsError), (HOME / ".gitignore").open("x") as ignore:
         ignore.write("*\n")
     name = f"{time.strftime('%Y%m%d-%H%M%S')}-{_title(command)}"
@@ -160,8 +163,8 @@ def _report(folder: Path, wanted: Wanted, quiet: bool) -> Diagnosis | None:
         else:
             say(_why_nothing(record))
         return None
-    page = wanted.write_page(diagnosis, record, beside=folder / "report.html")
     wanted.write(diagnosis, to_stderr=True, quiet=quiet)
+    page = wanted.write_page(diagnosis, record, beside=folder / "report.html")
     if not quiet:
         say(f"The record is in {folder}, the page to look at is {page}.")
     return diagnosis

@@ -21,6 +21,12 @@ DIVERGED = 2.0
 RUNAWAY = 10.0
 """The same for a loss without a scale, against where it began: those of games and of agents may well rise."""
 
+NOISE = 0.05
+"""Share of the prior's loss below which ups and downs are the noise of batches (a healthy net of batch size 8)."""
+
+FALLING = 0.01
+"""Share by which a loss that still falls is lower in the last third of the steps than in the middle one."""
+
 CARRIES_OVER = 0.5
 """Share of the learnt part of the loss that validation must show, too: below it the model does not generalise."""
 
@@ -41,6 +47,7 @@ class Course:
     prior: float | None = None
     prior_name: str = ""
     validation: Series = field(default_factory=Series)
+    still_falls: bool = False
     symptoms: frozenset[str] = frozenset()
 
     @property
@@ -73,7 +80,16 @@ def course_of(record: Record) -> Course:
     if prior and validation and learnt > (1 - LEARNT) * prior and prior - validation.last < CARRIES_OVER * learnt:
         symptoms.add("validation-gap")
     return Course(
-        record.steps, progress.start, first, last, best, prior, progress.prior_name, validation, frozenset(symptoms)
+        steps=record.steps,
+        start=progress.start,
+        first=first,
+        last=last,
+        best=best,
+        prior=prior,
+        prior_name=progress.prior_name,
+        validation=validation,
+        still_falls=progress.fall > FALLING,
+        symptoms=frozenset(symptoms),
     )
 
 
@@ -81,7 +97,7 @@ def _has_diverged(progress: Progress) -> bool:
     first, last, best = progress.first, progress.last, progress.best
     if best <= 0 or not progress.prior:
         return first > 0 and best > 0 and last > RUNAWAY * first
-    return last > DIVERGED * max(best, 1e-3) and last > 0.5 * min(first, progress.prior)
+    return last > DIVERGED * max(best, NOISE * progress.prior) and last > 0.5 * min(first, progress.prior)
 
 
 def _is_comparable(record: Record) -> bool:

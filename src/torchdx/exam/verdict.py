@@ -63,6 +63,8 @@ def _diverged(course: Course, causes: Sequence[Finding]) -> Verdict:
 def _not_learning(course: Course, causes: Sequence[Finding]) -> Verdict:
     words = f"After {course.steps} steps the training loss is {_said(course.last)}; a model that sees no inputs "
     words += f"reaches {_said(course.prior)} ({course.prior_name})."
+    if not causes and course.still_falls:
+        return Verdict("not enough evidence", words + " But it was still falling: train for longer.", course.evidence)
     if not causes:
         return Verdict("not learning", words + " No rule found the cause.", course.evidence)
     return Verdict(f"not learning: {AREAS.get(causes[0].family, 'model')}", words + _led_by(causes), course.evidence)

@@ -16,6 +16,12 @@ if TYPE_CHECKING:
 EARLIEST = 5
 """Losses at the start that are averaged."""
 
+LATEST = 10
+"""Steps at the end whose losses are averaged, at least; else the last twentieth."""
+
+OTHER = 1.5
+"""Times the loss's own value that an objective of more terms may be and still be measured by the loss's scale."""
+
 
 @dataclass(frozen=True)
 class Progress:
@@ -30,9 +36,16 @@ class Progress:
     last: float = math.nan
     best: float = math.nan
     worst: float = math.nan
+    earlier: float = math.nan
+    later: float = math.nan
     prior: float | None = None
     prior_name: str = ""
     finite: bool = True
+
+    @property
+    def fall(self) -> float:
+        """By which share the loss still fell from the middle third of the steps to the last; NaN if not positive."""
+        return 1 - self.later / self.earlier if self.earlier > 0 and self.later > 0 else math.nan
 
     @property
     def gain(self) -> float:
@@ -52,19 +65,24 @@ def progress_of(record: Record) -> Progress:
     series = loss_series(record, use).between(record.latest_start + 1, record.steps)
     prior, name = prior_of(record, use)
     if prior and use is not None:
-        prior *= _terms(use) * _scale(series, use.series())
+        scale = _scale(series, use.series())
+        prior = prior * _terms(use) * scale if scale else None
     finite = series.finite
     whole = len(finite) == len(series) and not record.nonfinite
     if not finite:
         return Progress(prior=prior, prior_name=name, finite=whole)
     window = max(1, min(len(finite) // 10, 50))
     means = _means(finite, window)
+    begin, end = finite.steps[0], finite.steps[-1]
+    third = (end - begin) // 3
     return Progress(
         start=finite.first,
         first=finite.earliest(min(window, EARLIEST)).mean,
-        last=finite.latest(window).mean,
+        last=_over(finite, end - max(LATEST, (end - begin) // 20), end),
         best=min(means),
         worst=max(means),
+        earlier=_over(finite, begin + third, end - third),
+        later=_over(finite, end - third + 1, end),
         prior=prior,
         prior_name=name,
         finite=whole,
@@ -117,14 +135,24 @@ def _terms(use: LossUse) -> float:
     return sum(counts) / len(counts) if use.option("reduction") == "sum" and counts else 1.0
 
 
-def _scale(objective: Series, loss: Series) -> float:
-    """What the loss is multiplied by before `backward`: 1 / 4 in accumulation over 4, 65536 by a gradient scaler."""
+def _scale(objective: Series, loss: Series) -> float | None:
+    """What the loss is multiplied by before `backward`: 1 / 4 in accumulation over 4, 65536 by a gradient scaler.
+
+    1 where other terms are added to it that weigh little, None where the objective is another thing than the loss.
+    """
     values = dict(loss.finite)
     times = [value / values[step] for step, value in objective.finite if values.get(step)]
     if not times:
         return 1.0
     usual = median(times)
-    return usual if usual > 0 and all(abs(one / usual - 1) < 0.01 for one in times) else 1.0
+    if usual > 0 and all(abs(one / usual - 1) < 0.01 for one in times):
+        return usual
+    return 1.0 if 1 / OTHER < usual < OTHER else None
+
+
+def _over(series: Series, first: int, last: int) -> float:
+    """The mean over these steps; of the two latest values where none was taken in them."""
+    return (series.between(first, last) or series.latest(2)).mean
 
 
 def _means(series: Series, window: int) -> list[float]:

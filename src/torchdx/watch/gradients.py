@@ -36,6 +36,10 @@ class Gradients:
         self._outside: list[int] = []
         self._held: set[int] = set()
 
+    def hold(self, optimizer: Optimizer) -> None:
+        """Parameters that an optimizer holds, from its making on or taken in later, are not outside of all."""
+        self._held.update(self.models.parameter_number(p) for group in optimizer.param_groups for p in group["params"])
+
     def before(self, optimizer: Optimizer, index: int) -> None:
         """Measure gradients, and take a sample of the values, just before the step."""
         held = [p for group in optimizer.param_groups for p in group["params"] if p.requires_grad]

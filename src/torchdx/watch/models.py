@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import weakref
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -51,7 +52,9 @@ class Models:
 
     def _filled(self, _: Any, module: nn.Module, *__: Any) -> None:
         """Its weights come from elsewhere: whoever leaves them alone may mean to."""
-        self._loaded.update((id(p), weakref.ref(p)) for p in module.parameters())
+        self._loaded.update(
+            (id(p), weakref.ref(p)) for _, inner in walk(module) for p in inner._parameters.values() if p is not None
+        )
 
     # --- numbers
 
@@ -104,7 +107,7 @@ class Models:
     def adopt_optimised(self, parameters: set[int]) -> None:
         """Register every model that holds one of these parameters (by id), though none of it was seen in use."""
         for root in self._roots():
-            if id(root) not in self._modules and any(id(p) in parameters for p in root.parameters()):
+            if id(root) not in self._modules and _holds(root, parameters):
                 self._register(root)
 
     # --- registration
@@ -125,12 +128,12 @@ class Models:
         return [module for module in living if id(module) not in inside]
 
     def _root_of(self, module: nn.Module) -> nn.Module | None:
-        return next((root for root in self._roots() if any(inner is module for inner in root.modules())), None)
+        return next((root for root in self._roots() if any(inner is module for _, inner in walk(root))), None)
 
     def _register(self, root: nn.Module) -> None:
         """Write down a model's modules that are new: all of them at first, those put in later when they are met."""
         model, path = self._place_of(root)
-        for name, module in root.named_modules():
+        for name, module in walk(root):
             known = self._modules.get(id(module))
             if known is None or known[0]() is not module:
                 own = ".".join(filter(None, (path, _bare(name))))
@@ -208,6 +211,23 @@ class Models:
             initial=_first_look(parameter),
         )
         return number
+
+
+def walk(root: nn.Module) -> Iterator[tuple[str, nn.Module]]:
+    """Every module with its name, as `named_modules` gives them, though a user's class may have its own of these."""
+    seen: set[int] = set()
+    ahead = [("", root)]
+    while ahead:
+        name, module = ahead.pop()
+        if id(module) not in seen:
+            seen.add(id(module))
+            yield name, module
+            inner = [(f"{name}.{own}" if name else own, m) for own, m in module._modules.items() if m is not None]
+            ahead += reversed(inner)
+
+
+def _holds(root: nn.Module, parameters: set[int]) -> bool:
+    return any(id(p) in parameters for _, module in walk(root) for p in module._parameters.values())
 
 
 def _bare(name: str) -> str:

@@ -39,6 +39,7 @@ class Optimizers:
         self.clearing = Clearing()
         self.wait = 0.0
         session.weave(Optimizer.__init__, after=self._constructed)
+        session.weave(Optimizer.add_param_group, after=self._extended)
         session.weave(torch.autograd.backward, before=self._backward, after=self._was_backward)
         session.weave(torch.nn.utils.clip_grad_norm_, after=self._clipped)
         for scheduler in (LRScheduler, ReduceLROnPlateau):
@@ -62,6 +63,10 @@ class Optimizers:
         self._refresh()
         self._made[id(optimizer)] = (weakref.ref(optimizer), user_place(2, skip_constructor_of=optimizer))
 
+    def _extended(self, _: None, optimizer: Optimizer, *__: Any) -> None:
+        if id(optimizer) in self._known:  # else its constructor adds the group, before anything was seen of it
+            self.gradients.hold(optimizer)
+
     def _scheduled(self, _: None, scheduler: Any, *__: Any) -> None:
         options = {k: v for k, v in vars(scheduler).items() if isinstance(v, _PLAIN) and not k.startswith("_")}
         place = user_place(2, skip_constructor_of=scheduler)
@@ -76,6 +81,7 @@ class Optimizers:
         held = [p for group in optimizer.param_groups for p in group["params"]]
         self.models.adopt_optimised({id(p) for p in held})
         made = self._made.get(id(optimizer))
+        self.gradients.hold(optimizer)
         groups = [
             {
                 **{k: v for k, v in group.items() if isinstance(v, _PLAIN)},

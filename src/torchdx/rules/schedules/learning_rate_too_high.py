@@ -82,11 +82,14 @@ def _began_in_order(record: Record, movement: Movement) -> bool:
 
 def _harm(record: Record) -> str:
     """What became of the loss, in words; empty if no harm was done."""
-    progress, loss = record.progress, record.objective
-    early = loss.finite.between(0, max(10, record.steps // 10)).highest
+    progress = record.progress
+    loss = record.objective.between(record.latest_start + 1, record.steps)
+    early = loss.finite.between(0, record.latest_start + max(10, (record.steps - record.latest_start) // 10)).highest
     times = early / loss.first if loss.first > 0 else 0.0
     if not progress.finite:
         return "the loss is not finite in the end"
+    if progress.prior is None and len({use.function for use in record.losses}) != 1:
+        return ""  # of several terms, or none of torch's: an agent's loss may stay where it is, and rise, in health
     if progress.gain < STUCK:
         return f"the loss ends at {progress.last:.3g}, no better than without learning"
     if times > JUMP or (times > JUMP * 2 / 3 and progress.gain < FAIR):
