@@ -212,6 +212,49 @@ def test_a_hand_written_update_counts_its_steps(tmp_path: Path) -> None:
     assert record.objective.last < 0.1
 
 
+def test_phases_are_compared_by_the_mean(tmp_path: Path) -> None:
+    record = run(
+        tmp_path,
+        """
+        import torch
+        from torch import nn
+        import torch.nn.functional as F
+        from torch.utils.data import DataLoader, TensorDataset
+        data = TensorDataset(torch.randn(64, 4), torch.randint(0, 3, (64,)))
+        net = nn.Linear(4, 3)
+        opt = torch.optim.SGD(net.parameters(), lr=1e-9)
+        for x, y in DataLoader(data, batch_size=16):
+            opt.zero_grad()
+            F.cross_entropy(net(x), y).backward()
+            opt.step()
+        with torch.no_grad():
+            for x, y in DataLoader(data, batch_size=32):
+                F.cross_entropy(net(x), y, reduction="sum").item()
+        """,
+    )
+    trained, measured = record.process.phases
+    assert measured.loss == pytest.approx(trained.loss, rel=1e-4)
+
+
+def test_a_long_hand_written_training_is_followed_to_its_end(tmp_path: Path) -> None:
+    record = run(
+        tmp_path,
+        """
+        import torch
+        w = torch.zeros(3, requires_grad=True)
+        for _ in range(3000):
+            loss = (w - 1).square().sum()
+            loss.backward()
+            with torch.no_grad():
+                w -= 0.001 * w.grad
+                w.grad = None
+        """,
+    )
+    assert record.steps == 3000
+    assert record.objective.steps[-1] > 2500
+    assert record.objective.last < 0.01
+
+
 def test_the_first_operation_that_was_not_finite(tmp_path: Path) -> None:
     record = run(
         tmp_path,
