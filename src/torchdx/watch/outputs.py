@@ -83,13 +83,14 @@ class Outputs:
         self._first.clear()
         if not self._rows:
             return
-        forward, step = list(self._rows), self.session.step
-        flags = list(self._back)
-        stack = torch.stack([*self._rows.values(), *self._back.values()])
+        step, device = self.session.step, next(iter(self._rows.values())).device
+        rows = {key: row for key, row in self._rows.items() if row.device == device}  # of a model spread over several
+        back = {key: row for key, row in self._back.items() if row.device == device and key in rows}
+        stack = torch.stack([*rows.values(), *back.values()])
         told = {key: {"dead": share} for key, share in self._dead.items()}
         for key in self._read:
             told.setdefault(key, {})["read"] = 1.0
-        self.session.mail.send(_measure(stack), lambda table: self._tell(step, forward, flags, table, told))
+        self.session.mail.send(_measure(stack), lambda table: self._tell(step, list(rows), list(back), table, told))
         self._rows.clear()
         self._back.clear()
 
