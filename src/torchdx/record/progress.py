@@ -41,6 +41,7 @@ class Progress:
     prior: float | None = None
     prior_name: str = ""
     finite: bool = True
+    plain: bool = False
 
     @property
     def fall(self) -> float:
@@ -64,13 +65,13 @@ def progress_of(record: Record) -> Progress:
     use = main_loss(record)
     series = loss_series(record, use).between(record.latest_start + 1, record.steps)
     prior, name = prior_of(record, use)
+    scale = _scale(series, use.series()) if use is not None else None
     if prior and use is not None:
-        scale = _scale(series, use.series())
         prior = prior * _terms(use) * scale if scale else None
     finite = series.finite
     whole = len(finite) == len(series) and not record.nonfinite
     if not finite:
-        return Progress(prior=prior, prior_name=name, finite=whole)
+        return Progress(prior=prior, prior_name=name, finite=whole, plain=scale is not None)
     window = max(1, min(len(finite) // 10, 50))
     means = _means(finite, window)
     begin, end = finite.steps[0], finite.steps[-1]
@@ -86,6 +87,7 @@ def progress_of(record: Record) -> Progress:
         prior=prior,
         prior_name=name,
         finite=whole,
+        plain=scale is not None,
     )
 
 

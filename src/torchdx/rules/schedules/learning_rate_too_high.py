@@ -88,8 +88,8 @@ def _harm(record: Record) -> str:
     times = early / loss.first if loss.first > 0 else 0.0
     if not progress.finite:
         return "the loss is not finite in the end"
-    if progress.prior is None and len({use.function for use in record.losses}) != 1:
-        return ""  # of several terms, or none of torch's: an agent's loss may stay where it is, and rise, in health
+    if progress.prior is None and not progress.plain:
+        return ""  # a loss of many terms tells no harm
     if progress.gain < STUCK:
         return f"the loss ends at {progress.last:.3g}, no better than without learning"
     if times > JUMP or (times > JUMP * 2 / 3 and progress.gain < FAIR):
