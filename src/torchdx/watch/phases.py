@@ -190,7 +190,8 @@ class Phases:
         modes: dict[str, int],
     ) -> None:
         phase = self._phase
-        if phase is None or phase.what != what or (phase.loader, phase.turn) != (loader, turn):
+        stepped = what == "eval" and phase is not None and phase.first_step != self.session.step  # perhaps asleep
+        if phase is None or phase.what != what or (phase.loader, phase.turn) != (loader, turn) or stepped:
             self._close()
             phase = self._phase = Phase(what, loader, turn, self.session.step, grad, modes)
         if modes["training"] > phase.modes["training"]:
