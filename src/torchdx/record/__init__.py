@@ -12,7 +12,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 from torchdx.record.anatomy import Layer, Loader, LossUse, Optimizer, Parameter, Phase, site_of
 from torchdx.record.facts import PATTERN, RUN, Fact, UnreadableRecord, read_facts, read_run
@@ -263,8 +262,3 @@ class Record:
         if not total:
             return None
         return -sum(n / total * math.log(n / total) for n in self.label_counts.values() if n)
-
-    def inputs(self) -> Iterator[dict[str, Any]]:
-        """What models were given at the looks: statistics of the first floating-point tensor."""
-        for fact in self.process.all("input"):
-            yield dict(fact)

@@ -50,11 +50,6 @@ class Optimizers:
         self._wake_by_hand_guarded = session.guarded(self._wake_by_hand)
         register_optimizer_step_post_hook(self._post)
 
-    @property
-    def count(self) -> int:
-        """How many optimizers have taken a step."""
-        return self._count
-
     # --- making
 
     def _constructed(self, _: None, optimizer: Optimizer, *__: Any) -> None:
