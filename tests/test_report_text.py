@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 
 from believable import diagnosis, program
-from torchdx.finding import Diagnosis, Finding, Fix, NotEnough, Site, Verdict
+from torchdx.finding import Diagnosis, Finding, Fix, NotEnough, Site, Verdict, near
 from torchdx.report import FORMATS
 from torchdx.report.text import coloured, show, speakable, text
-from torchdx.report.words import curve, duration, ending, excerpt, near, number, percent, said, tally
+from torchdx.report.words import curve, duration, ending, excerpt, number, percent, said, tally
 
 
 @pytest.fixture

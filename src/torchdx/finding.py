@@ -9,29 +9,52 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 Severity = Literal["error", "warning", "note"]
 SEVERITIES: tuple[Severity, ...] = ("error", "warning", "note")
 Seen = Literal["source", "run"]
 
 
+class Cell(NamedTuple):
+    """A cell of a notebook: its number among all cells, from 1, and the line of the notebook's code it starts at."""
+
+    number: int
+    line: int
+
+
 @dataclass(frozen=True, order=True)
 class Site:
-    """A place in a file; lines and columns count from 1, columns in characters."""
+    """A place in a file; lines and columns count from 1, columns in characters.
+
+    A notebook's code is one text to rules, and `line` counts through all of it; people are told the cell and the `row`.
+    """
 
     path: str
     line: int
     column: int = 1
     end_line: int | None = None
     end_column: int | None = None
+    cell: Cell | None = None
 
     def __str__(self) -> str:
-        return f"{near(self.path)}:{self.line}:{self.column}"
+        cell = f"#cell {self.cell.number}" if self.cell else ""
+        return f"{near(self.path)}{cell}:{self.row}:{self.column}"
+
+    @property
+    def row(self) -> int:
+        """Its line as a person counts: from the top of the file, or of its cell."""
+        return self.line - self.cell.line + 1 if self.cell else self.line
+
+    @property
+    def end_row(self) -> int | None:
+        """The line it ends on, counted like its row."""
+        return None if self.end_line is None else self.end_line - self.line + self.row
 
     def seen_from(self, path: str) -> str:
         """How to name it to somebody who looks at the file `path`: "line 18", or "line 18 of models/net.py"."""
-        return f"line {self.line}" if self.path == path else f"line {self.line} of {near(self.path)}"
+        here = f"line {self.row} of cell {self.cell.number}" if self.cell else f"line {self.row}"
+        return here if self.path == path else f"{here} of {near(self.path)}"
 
 
 def near(path: str) -> str:
@@ -55,11 +78,17 @@ class Edit:
 
 @dataclass(frozen=True)
 class Fix:
-    """One cure in words and, where it can be written, as edits and the unified diff they amount to."""
+    """One cure in words and, where it can be written, as edits and the unified diff they amount to.
+
+    It is `safe`, and may be applied unseen, where the fault is proven and the edit can change nothing else: not what
+    other code is given (another use of a returned value, keys of a `state_dict`, a default that other callers rely
+    on), not a file or a machine it runs on, and not a number that its author may have chosen.
+    """
 
     title: str
     edits: tuple[Edit, ...] = ()
     patch: str = ""
+    safe: bool = False
 
 
 @dataclass(frozen=True)

@@ -43,9 +43,10 @@ def _finding(finding: Finding) -> dict[str, Any]:
         "severity": severity_of(finding),
         "message": finding.message,
         "path": near(site.path) if site else None,
-        "line": site.line if site else None,
+        "cell": site.cell.number if site and site.cell else None,
+        "line": site.row if site else None,
         "column": site.column if site else None,
-        "end_line": site.end_line if site else None,
+        "end_line": site.end_row if site else None,
         "end_column": site.end_column if site else None,
         "layer": finding.layer,
         "evidence": strict(finding.evidence),
@@ -58,7 +59,7 @@ def _finding(finding: Finding) -> dict[str, Any]:
 
 
 def _fix(fix: Fix) -> dict[str, Any]:
-    return {"title": fix.title, "patch": fix.patch}
+    return {"title": fix.title, "patch": fix.patch, "safe": fix.safe}
 
 
 def strict(value: Any) -> Any:

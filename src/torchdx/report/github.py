@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from torchdx.finding import Diagnosis, Finding, near
-from torchdx.report.words import severity_of
+from torchdx.report.words import line_on_disk, severity_of
 
 LEVELS = {"error": "error", "warning": "warning", "note": "notice"}
 
@@ -15,7 +15,10 @@ def github(diagnosis: Diagnosis) -> str:
 
 def _command(finding: Finding) -> str:
     told = {"title": f"{finding.code} {finding.rule}".strip() or "torchdx"}
-    if site := finding.site:
+    if (site := finding.site) and site.cell:
+        told["title"] += f" ({site.seen_from(site.path)})"
+        told = {"file": near(site.path), "line": str(line_on_disk(site)), **told}
+    elif site:
         told = {"file": near(site.path), "line": str(site.line), "col": str(site.column), **told}
         if site.end_line is not None:
             told["endLine"] = str(site.end_line)

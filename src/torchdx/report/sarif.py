@@ -16,7 +16,7 @@ from urllib.parse import quote
 from torchdx import __version__
 from torchdx.finding import Diagnosis, Edit, Finding, Fix, Site, near
 from torchdx.report.as_json import as_data, strict
-from torchdx.report.words import ending, excerpt, severity_of
+from torchdx.report.words import ending, excerpt, line_on_disk, severity_of
 
 SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
 BASE = "%SRCROOT%"
@@ -91,7 +91,8 @@ def _result(finding: Finding, rule: int, told: Counter[str]) -> Json:
     consequences = [item for item in finding.family_tree() if item is not finding]
     if consequences:
         result["relatedLocations"] = [_related(item, finding, k) for k, item in enumerate(consequences, 1)]
-    fixes = [_fix(fix) for fix in finding.fixes if fix.edits]
+    in_notebook = finding.site is not None and finding.site.cell  # where edits are of the code, and not of the file
+    fixes = [_fix(fix) for fix in finding.fixes if fix.edits and not in_notebook]
     if fixes:
         result["fixes"] = fixes
     return result
@@ -109,8 +110,11 @@ def _locations(finding: Finding) -> list[Json]:
     location: Json = {}
     if finding.site:
         location["physicalLocation"] = _physical(finding.site)
-    if finding.layer:
-        location["logicalLocations"] = [{"fullyQualifiedName": finding.layer, "kind": "module"}]
+    logical = [{"fullyQualifiedName": finding.layer, "kind": "module"}] if finding.layer else []
+    if finding.site and finding.site.cell:
+        logical.append({"fullyQualifiedName": finding.site.seen_from(finding.site.path), "kind": "cell"})
+    if logical:
+        location["logicalLocations"] = logical
     return [location] if location else []
 
 
@@ -124,6 +128,8 @@ def _related(consequence: Finding, cause: Finding, number: int) -> Json:
 
 
 def _physical(site: Site) -> Json:
+    if site.cell:  # no viewer knows of cells: the line of the JSON is the one that all of them find
+        return {"artifactLocation": _address(site.path), "region": {"startLine": line_on_disk(site)}}
     region = {"startLine": site.line, "startColumn": site.column}
     if site.end_line is not None:
         region["endLine"] = site.end_line

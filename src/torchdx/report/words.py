@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+import re
 import tokenize
 from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
+from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from torchdx.finding import Diagnosis, Finding, NotEnough, Severity, Site, Verdict, near
+from torchdx.finding import Diagnosis, Finding, NotEnough, Severity, Site, Verdict
+from torchdx.notebook import NotANotebook, line_in_file, python_cells
 
 SHARES = ("share", "fraction", "accuracy", "overhead", "confidence", "percent")
 """A number between 0 and 1 whose name ends in one of these words is said in percent."""
@@ -30,6 +33,7 @@ KINDS = {
 
 BARS = "▁▂▃▄▅▆▇█"
 TAB = "    "
+LINE_END = re.compile(r"\r\n|\r|\n")
 
 
 class Excerpt(NamedTuple):
@@ -47,8 +51,8 @@ def severity_of(finding: Finding) -> Severity:
 
 
 def place(site: Site) -> str:
-    """path:line:column, as editors and terminals make a link of."""
-    return f"{near(site.path)}:{site.line}:{site.column}"
+    """path:line:column, as editors and terminals make a link of; notebook#cell 3:line:column."""
+    return str(site)
 
 
 def number(value: float) -> str:
@@ -196,23 +200,51 @@ def _lines(path: str) -> tuple[str, ...]:
         return ()
 
 
+def line_on_disk(site: Site) -> int:
+    """The line of the file as it is on disk that holds the site's: of the JSON, where that is a notebook."""
+    return _line_of_json(site.path, site.cell.number, site.row) if site.cell else site.line
+
+
+@lru_cache(maxsize=1024)
+def _line_of_json(path: str, cell: int, row: int) -> int:
+    try:
+        return line_in_file(Path(path).read_bytes(), cell, row)
+    except (OSError, ValueError, IndexError):
+        return 1
+
+
+@lru_cache(maxsize=64)
+def _cells(path: str) -> Mapping[int, tuple[str, ...]]:
+    try:
+        cells = python_cells(Path(path).read_bytes())
+    except (OSError, NotANotebook):
+        return {}
+    return {cell.number: tuple(LINE_END.split(cell.code)) for cell in cells}
+
+
+def forget_files() -> None:
+    """Look at the files anew: they may have been changed."""
+    for remembered in (_lines, _cells, _line_of_json):
+        remembered.cache_clear()
+
+
 def excerpt(site: Site, context: int = 0) -> list[Excerpt]:
     """The site's line, with `context` lines about it, tabs widened; empty where it can no longer be found."""
-    lines = _lines(site.path)
-    if not 1 <= site.line <= len(lines) or not lines[site.line - 1].strip():
+    lines = _cells(site.path).get(site.cell.number, ()) if site.cell else _lines(site.path)
+    if not 1 <= site.row <= len(lines) or not lines[site.row - 1].strip():
         return []
-    last = min(site.end_line or site.line, site.line + context)
-    shown = range(max(1, site.line - context), min(len(lines), last + context) + 1)
+    last = min(site.end_row or site.row, site.row + context)
+    shown = range(max(1, site.row - context), min(len(lines), last + context) + 1)
     return [_excerpt(k, lines[k - 1].rstrip(), site) for k in shown]
 
 
 def _excerpt(line: int, raw: str, site: Site) -> Excerpt:
-    end_line = site.end_line or site.line
-    if not site.line <= line <= end_line:
+    end_row = site.end_row or site.row
+    if not site.row <= line <= end_row:
         return Excerpt(line, raw.replace("\t", TAB))
     indent = len(raw) - len(raw.lstrip())
-    start = min(site.column - 1, len(raw)) if line == site.line else indent
-    end = min(site.end_column - 1, len(raw)) if line == end_line and site.end_column else len(raw)
+    start = min(site.column - 1, len(raw)) if line == site.row else indent
+    end = min(site.end_column - 1, len(raw)) if line == end_row and site.end_column else len(raw)
     if site.end_column is None:
         end = start + 1
     widened = len(raw[:start].replace("\t", TAB)), len(raw[:end].replace("\t", TAB))

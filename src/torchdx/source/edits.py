@@ -6,11 +6,12 @@ import ast
 import codecs
 import difflib
 import re
-import warnings
 from collections.abc import Iterable, Sequence
 
 from torchdx.finding import Edit, Fix, near
 from torchdx.source.file import SourceFile
+from torchdx.source.magics import parsed
+from torchdx.source.notebook import Notebook
 
 OWN_PARENTHESES = re.compile(rb"(?:(?:\s|#[^\r\n]*)*\))*")
 
@@ -33,6 +34,13 @@ def unwrap(file: SourceFile, call: ast.Call, inner: ast.AST) -> Edit:
     )
     within = isinstance(file.parent(call), (ast.BinOp, ast.Attribute, ast.UnaryOp, ast.Subscript))
     return replace(file, call, f"({text})" if (compound and within) or isinstance(inner, ast.NamedExpr) else text)
+
+
+def method_of(file: SourceFile, node: ast.AST, call: str) -> Edit:
+    """Put a call of a method behind an expression: `x` becomes `x.sigmoid()`, `a + b` becomes `(a + b).sigmoid()`."""
+    text = file.text_of(node)
+    simple = isinstance(node, (ast.Name, ast.Attribute, ast.Call, ast.Subscript))
+    return replace(file, node, f"{text if simple else f'({text})'}.{call}")
 
 
 def insert_before(file: SourceFile, statement: ast.stmt, line: str) -> Edit:
@@ -59,7 +67,7 @@ def insert_after(file: SourceFile, statement: ast.stmt, line: str) -> Edit:
 def delete_statement(file: SourceFile, statement: ast.stmt) -> Edit:
     """Take a statement out, with its line if it has that to itself; `pass` where nothing else would be left."""
     start, end = file.span(statement)
-    block = _block(file, statement)
+    block = block_of(file, statement)
     if len(block) == 1:
         return Edit(file.path, start, end, _encoded(file, "pass"))
     first = file.span_of_line(statement.lineno)[0]
@@ -87,39 +95,61 @@ def insert_keyword(file: SourceFile, call: ast.Call, text: str) -> Edit:
 
 
 def applied(file: SourceFile, edits: Iterable[Edit]) -> bytes:
-    """The file's bytes after the edits; `Refused` if they overlap or the result does not parse."""
-    data = file.bytes
+    """The file on disk after the edits; `Refused` if they overlap or the result does not parse."""
+    data, edits = file.bytes, list(edits)
     before = len(data) + 1
     for edit in sorted(set(edits), key=lambda edit: (edit.start, edit.end), reverse=True):
         if edit.end > before or not 0 <= edit.start <= edit.end <= len(file.bytes):
             raise Refused(f"two edits of {file.path} overlap, or lie outside it")
         before = edit.start
         data = data[: edit.start] + edit.text + data[edit.end :]
+    if isinstance(file, Notebook):
+        return _in_notebook(file, edits)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            ast.parse(data.decode(file.encoding))
+        parsed(data.decode(file.encoding))
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         raise Refused(f"{file.path} would no longer parse: {error}") from error
     return data
 
 
+def _in_notebook(notebook: Notebook, edits: Iterable[Edit]) -> bytes:
+    """The notebook on disk after edits; `Refused` where they do not fit, or a cell would no longer parse."""
+    try:
+        data = notebook.changed(edits)
+    except (ValueError, KeyError) as error:
+        raise Refused(f"{notebook.path} cannot be edited there: {error}") from error
+    after = Notebook(notebook.path, data)
+    if not notebook.tree or not after.tree or after.problem or len(after.gaps) > len(notebook.gaps):
+        raise Refused(f"{notebook.path} would no longer parse")
+    return data
+
+
 def unified_diff(file: SourceFile, changed: bytes) -> str:
-    """The change as a unified diff that `patch -p1` and `git apply` understand."""
-    old = file.bytes.decode(file.encoding.replace("-sig", ""), "replace")
-    new = changed.decode(file.encoding.replace("-sig", ""), "replace")
+    """The change as a unified diff that `patch -p1` and `git apply` understand; a notebook's is that of its cells."""
     path = near(file.path).lstrip("/")
+    if isinstance(file, Notebook):
+        after = {part.number: part.code for part in Notebook(file.path, changed).parts}
+        cells = [(f"{path}#cell {part.number}", part.code, after.get(part.number, "")) for part in file.parts]
+        return "".join(_diff(cell, old, new) for cell, old, new in cells if old != new)
+    encoding = file.encoding.replace("-sig", "")
+    return _diff(path, file.bytes.decode(encoding, "replace"), changed.decode(encoding, "replace"))
+
+
+def _diff(path: str, old: str, new: str) -> str:
     lines = difflib.unified_diff(_lines(old), _lines(new), f"a/{path}", f"b/{path}")
     return "".join(line if line.endswith("\n") else line + "\n\\ No newline at end of file\n" for line in lines)
 
 
-def fix(title: str, file: SourceFile, edits: Sequence[Edit]) -> Fix | None:
-    """A cure with its edits and the diff that they amount to; None where the edits do not fit."""
+def fix(title: str, file: SourceFile, edits: Sequence[Edit], *, safe: bool = False) -> Fix | None:
+    """A cure with its edits and the diff that they amount to; None where the edits do not fit.
+
+    Whether it is `safe` is for the rule to know: see `Fix`.
+    """
     try:
         changed = applied(file, edits)
     except Refused:
         return None
-    return Fix(title, tuple(edits), unified_diff(file, changed))
+    return Fix(title, tuple(edits), unified_diff(file, changed), safe)
 
 
 def _lines(text: str) -> list[str]:
@@ -138,7 +168,7 @@ def _line_end(file: SourceFile) -> str:
 
 def _indentation(file: SourceFile, statement: ast.stmt) -> str:
     """The white space that a line beside the statement has to start with."""
-    first = _block(file, statement)[0]
+    first = block_of(file, statement)[0]
     raw = file.line_bytes(first.lineno).decode(file.encoding.replace("-sig", ""), "replace")
     return raw[: len(raw) - len(raw.lstrip(" \t\f"))]
 
@@ -151,7 +181,8 @@ def _joint(file: SourceFile, statement: ast.stmt) -> str:
     return _line_end(file) + _indentation(file, statement) if alone else "; "
 
 
-def _block(file: SourceFile, statement: ast.stmt) -> list[ast.stmt]:
+def block_of(file: SourceFile, statement: ast.stmt) -> list[ast.stmt]:
+    """The list of statements that a statement stands in."""
     above = file.parent(statement)
     for name in ("body", "orelse", "finalbody"):
         block = getattr(above, name, None)

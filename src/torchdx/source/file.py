@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import ast
 import re
-import warnings
 from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
 
 from torchdx.finding import Site
 from torchdx.source.index import FUNCTIONS, LOOPS, Index, LoopNode, Scope, index
+from torchdx.source.magics import parsed
 from torchdx.source.reading import Problem, decoding_problem, encoding_of
 
+TESTS = re.compile(r"(^|[\\/])(tests?[\\/]|test_[^\\/]*$|conftest)")
 LINE_END = re.compile(rb"\r\n|\r|\n")
 SCOPES = (ast.Module, ast.ClassDef, *FUNCTIONS)
 
@@ -22,8 +23,12 @@ class SourceFile:
 
     def __init__(self, path: str, data: bytes) -> None:
         self.path = path
-        self.bytes = data
+        self.bytes = self.on_disk = data
         self.problem: Problem | None = None
+        self.paths: dict[tuple[ast.AST, ast.AST], tuple[tuple[ast.AST, str, int], ...]] = {}
+        self._scopes: dict[ast.AST, Scope] = {}
+        self.gaps: tuple[Problem, ...] = ()
+        """Parts that could not be read, in a file that otherwise could."""
 
     def __repr__(self) -> str:
         return f"SourceFile({self.path!r})"
@@ -32,6 +37,11 @@ class SourceFile:
     def mentions_torch(self) -> bool:
         """Could anything in it have to do with PyTorch?"""
         return b"torch" in self.bytes
+
+    @property
+    def is_test(self) -> bool:
+        """Is it a test, which runs where, and with what, its author wants it to run?"""
+        return TESTS.search(self.path) is not None
 
     @cached_property
     def encoding(self) -> str:
@@ -46,9 +56,7 @@ class SourceFile:
         """The file's tree; an empty one, with `problem` set, where the file does not parse."""
         self.problem = decoding_problem(self.path, self.bytes)
         try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                return ast.parse(self.text)
+            return parsed(self.text)
         except SyntaxError as error:
             self.problem = Problem(self.path, error.lineno or 1, f"does not parse: {error.msg}")
         except (ValueError, RecursionError, MemoryError) as error:
@@ -158,6 +166,12 @@ class SourceFile:
 
     def scope_of(self, node: ast.AST) -> Scope:
         """The scope whose names the node sees first."""
+        known = self._scopes.get(node)
+        if known is None:
+            known = self._scopes[node] = self._scope_of(node)
+        return known
+
+    def _scope_of(self, node: ast.AST) -> Scope:
         scopes, child = self.index.scopes, node
         for above in self.ancestors(node):
             if isinstance(above, SCOPES) and above in scopes and not _is_outside_of(child, above):

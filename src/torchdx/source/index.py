@@ -65,10 +65,12 @@ class Index:
     calls: dict[str, list[ast.Call]] = field(default_factory=dict)
     calls_in: dict[ast.AST, list[ast.Call]] = field(default_factory=dict)
     attributes_in: dict[ast.AST, list[Binding]] = field(default_factory=dict)
+    items_in: dict[ast.AST, list[Binding]] = field(default_factory=dict)
     functions: list[FunctionNode] = field(default_factory=list)
     classes: list[ast.ClassDef] = field(default_factory=list)
     loops: list[LoopNode] = field(default_factory=list)
     returns: dict[ast.AST, list[ast.expr]] = field(default_factory=dict)
+    comprehended: set[str] = field(default_factory=set)
     generators: set[ast.AST] = field(default_factory=set)
 
 
@@ -116,6 +118,7 @@ class _Walk:
             ast.Global: self.declared,
             ast.Nonlocal: self.declared,
             ast.ExceptHandler: self.caught,
+            ast.comprehension: self.comprehended,
         }
         for scope in self.pending:
             self.walk(scope)
@@ -183,6 +186,9 @@ class _Walk:
         if node.name:
             scope.bind(Binding(node.name, node, None, "other"))
 
+    def comprehended(self, node: ast.comprehension, scope: Scope) -> None:
+        self.found.comprehended.update(name.id for name in ast.walk(node.target) if isinstance(name, ast.Name))
+
     def target(
         self, target: ast.AST, node: ast.AST, value: ast.expr | None, how: How, steps: tuple[int, ...], scope: Scope
     ) -> None:
@@ -192,6 +198,8 @@ class _Walk:
         elif isinstance(target, ast.Attribute):
             binding = Binding(target.attr, target, value, how, steps)
             self.found.attributes_in.setdefault(scope.node, []).append(binding)
+        elif isinstance(target, ast.Subscript):
+            self.found.items_in.setdefault(scope.node, []).append(Binding("", target, value, how, steps))
         elif isinstance(target, (ast.Tuple, ast.List)):
             for place, part in enumerate(target.elts):
                 self.target(part, node, value, how, (*steps, place), scope)

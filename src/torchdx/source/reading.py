@@ -7,13 +7,14 @@ import os
 import re
 import tokenize
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
 
 from torchdx.finding import near
 
-HUGE = 2_000_000
+HUGE, HUGE_NOTEBOOK = 2_000_000, 200_000_000
+"""So many bytes are no program any more; a notebook holds pictures, too, and only its code is held to the former."""
 
 
 def words(text: str) -> frozenset[str]:
@@ -27,18 +28,23 @@ COOKIE = re.compile(rb"^[ \t\f]*#.*?coding[:=][ \t]*([-\w.]+)")
 
 @dataclass(frozen=True, order=True)
 class Problem:
-    """Something that kept a file, or a part of it, from being read; the line is 0 where no line is to blame."""
+    """Something that kept a file, or a part of it, from being read; the line is 0 where no line is to blame.
+
+    In a notebook, the line is that of the cell.
+    """
 
     path: str
+    cell: int = field(default=0, kw_only=True)
     line: int
     words: str
 
     def __str__(self) -> str:
-        return f"{near(self.path)}:{self.line}: {self.words}" if self.line else f"{near(self.path)}: {self.words}"
+        place = near(self.path) + (f"#cell {self.cell}" if self.cell else "")
+        return f"{place}:{self.line}: {self.words}" if self.line else f"{place}: {self.words}"
 
 
 def python_files(paths: Iterable[str | Path]) -> Iterator[Path]:
-    """Every Python file named or lying under the folders named; hidden, built and installed ones are left out."""
+    """Every file named, and the Python and notebooks under folders named; hidden, built and installed ones left out."""
     for path in map(Path, paths):
         if path.is_dir():
             yield from _under(path)
@@ -49,7 +55,7 @@ def python_files(paths: Iterable[str | Path]) -> Iterator[Path]:
 def _under(folder: Path) -> Iterator[Path]:
     for here, folders, names in os.walk(folder):
         folders[:] = sorted(name for name in folders if not _is_foreign(here, name))
-        yield from (Path(here, name) for name in sorted(names) if name.endswith(".py") and name[0] != ".")
+        yield from (Path(here, name) for name in sorted(names) if name.endswith((".py", ".ipynb")) and name[0] != ".")
 
 
 def _is_foreign(here: str, name: str) -> bool:
@@ -66,8 +72,9 @@ def read_bytes(path: Path, name: str) -> bytes | Problem:
     try:
         if not path.is_file():
             return Problem(name, 0, "there is no such file")
-        if path.stat().st_size > HUGE:
-            return Problem(name, 0, f"larger than {HUGE // 1_000_000} MB, so not read")
+        limit = HUGE_NOTEBOOK if path.suffix == ".ipynb" else HUGE
+        if path.stat().st_size > limit:
+            return Problem(name, 0, f"larger than {limit // 1_000_000} MB, so not read")
         return path.read_bytes()
     except OSError as error:
         return Problem(name, 0, f"cannot be read: {error.strerror or error}")

@@ -87,7 +87,7 @@ def _link(number: int, finding: Finding, again: bool) -> str:
     """A link to a finding's card; one of a rule that found more than one fault tells its line as well."""
     name = escape(finding.rule or finding.code or finding.message[:40])
     if again and finding.site:
-        name += f" <small>line {finding.site.line}</small>"
+        name += f" <small>{finding.site.seen_from(finding.site.path)}</small>"
     return f'<li><a class="{severity_of(finding)}" href="#finding-{number}">{name}</a></li>'
 
 
