@@ -14,6 +14,7 @@ from torchdx.source.definitions import UserClass, UserFunction
 from torchdx.source.file import SourceFile
 from torchdx.source.flow import reaching
 from torchdx.source.index import FUNCTIONS, Binding, Scope
+from torchdx.source.notebook import Notebook
 from torchdx.source.values import ModuleReference, Reference
 
 if TYPE_CHECKING:
@@ -29,6 +30,9 @@ LIBRARIES = frozenset(sys.stdlib_module_names) | {
     "sklearn",
 }
 MOST_ALIASES = 6
+NEAR = 1
+"""A module found nowhere on the usual path may lie in a folder beside the importing file's, no further away: `utils` is
+too common a name to be looked for everywhere."""
 _INNER_FILE = re.compile(
     r"^(torch\.nn|torch\.optim|torch\.utils\.data|torch\.distributions|torchvision\.transforms|torch\.autograd)"
     r"\.(?:modules\.)?(?!lr_scheduler|functional|init|utils|parallel|datapipes|v2)[a-z_]+\.([A-Z]\w*)$"
@@ -50,6 +54,7 @@ class Names:
 
     def __init__(self, program: Program) -> None:
         self.program = program
+        self.folders: dict[SourceFile, str] = {}
         self.modules: dict[tuple[str, str], SourceFile | None] = {}
         self.by_path = {posixpath.normpath(file.path.replace("\\", "/")): file for file in program.files}
         self.by_stem: dict[str, list[str]] = {}
@@ -67,8 +72,18 @@ class Names:
             return self._bound(file, found, depth) if isinstance(found, Binding) else None
         if isinstance(node, ast.Attribute):
             base = self.resolve(file, node.value, depth)
-            return self.member(base, node.attr, depth) if base is not None else None
+            found_member = self.member(base, node.attr, depth) if base is not None else None
+            return self.in_bare_folder(file, found_member) if isinstance(base, Reference) else found_member
         return None
+
+    def in_bare_folder(
+        self, file: SourceFile, found: Reference | ModuleReference | None
+    ) -> Reference | ModuleReference | None:
+        """After `import folder.file`, where the folder has no `__init__.py` and so is no file itself, the file."""
+        if isinstance(found, Reference) and found.definition is None and not _is_of_library(found.dotted):
+            module = self.module(file, found.dotted)
+            return ModuleReference(module) if module is not None else found
+        return found
 
     def binding(self, file: SourceFile, node: ast.Name) -> Binding | list[Binding] | None:
         """The one binding that a name certainly has, all of them if there are more, None if there is none."""
@@ -82,7 +97,8 @@ class Names:
             named = [b for b in bindings if b.how in ("import", "def", "class")]
             empty = [b for b in bindings if b.how == "assign" and _is_none(b.value)]
             if named and len(named) + len(empty) == len(bindings):
-                bindings = named[:1] if named[0].how == "import" else named[-1:]
+                known = _met_above(named, node) if isinstance(file, Notebook) and home is not scope else named
+                bindings = known[:1] if known[0].how == "import" else known[-1:]
         return bindings[0] if len(bindings) == 1 else bindings
 
     def visible(self, scope: Scope, name: str) -> tuple[Scope | None, list[Binding]]:
@@ -154,10 +170,14 @@ class Names:
 
     def module(self, file: SourceFile, dotted: str) -> SourceFile | None:
         """The project's file that an import of this module, written in that file, means."""
-        folder = posixpath.dirname(posixpath.normpath(file.path.replace("\\", "/")))
+        folder = self.folders.get(file)
+        if folder is None:
+            folder = self.folders[file] = posixpath.dirname(posixpath.normpath(file.path.replace("\\", "/")))
         key = (folder, dotted)
         if key not in self.modules:
-            self.modules[key] = next(self._candidates(folder, dotted), None)
+            last = dotted.rpartition(".")[2]
+            possible = not last or last in self.by_stem
+            self.modules[key] = next(self._candidates(folder, dotted), None) if possible else None
         return self.modules[key]
 
     def _candidates(self, folder: str, dotted: str) -> Iterator[SourceFile]:
@@ -177,7 +197,7 @@ class Names:
             above = posixpath.dirname(above)
         ends = (f"/{inner}.py", f"/{inner}/__init__.py")
         same = [path for path in self.by_stem.get(posixpath.basename(inner), ()) if ("/" + path).endswith(ends)]
-        if len(same) == 1:
+        if len(same) == 1 and same[0].startswith(_above(folder, NEAR)):
             yield self.by_path[same[0]]
 
     def _at(self, place: str) -> Iterator[SourceFile]:
@@ -185,6 +205,23 @@ class Names:
             file = self.by_path.get(posixpath.normpath(path))
             if file is not None:
                 yield file
+
+
+def _above(folder: str, levels: int) -> str:
+    """The folder so many levels up, with a slash at its end."""
+    for _ in range(levels):
+        folder = posixpath.dirname(folder)
+    return folder.rstrip("/") + "/" if folder else ""
+
+
+def _is_of_library(dotted: str) -> bool:
+    return dotted.partition(".")[0] in LIBRARIES
+
+
+def _met_above(bindings: list[Binding], use: ast.AST) -> list[Binding]:
+    """Those made above a use; all, if none is: in a notebook, a function runs before what is defined below it."""
+    above = [b for b in bindings if getattr(b.node, "lineno", 0) <= getattr(use, "lineno", 0)]
+    return above or bindings
 
 
 def module_name(file: SourceFile) -> str:

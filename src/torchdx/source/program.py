@@ -17,11 +17,23 @@ from torchdx.source.effects import Effects
 from torchdx.source.evaluate import Evaluator
 from torchdx.source.expressions import Call, Expression
 from torchdx.source.file import SourceFile, imported_files
+from torchdx.source.frameworks import FrameworkStep, framework_steps
 from torchdx.source.index import Binding, FunctionNode
-from torchdx.source.loops import Evaluation, TrainingLoop, evaluations, training_loops
+from torchdx.source.loops import (
+    EpochLoop,
+    Evaluation,
+    Round,
+    TrainingLoop,
+    evaluations,
+    loops_with_gradients,
+    training_rounds,
+)
 from torchdx.source.losses import LossUse, find_losses
 from torchdx.source.models import Model
 from torchdx.source.names import Names
+from torchdx.source.notebook import source_file
+from torchdx.source.parts import linked
+from torchdx.source.phases import Pass, passes
 from torchdx.source.reading import Problem, python_files, read_bytes
 from torchdx.source.values import Frame, Instance, ModuleReference, Reference, Setting, Value
 
@@ -35,7 +47,7 @@ class Program:
         self, files: Iterable[SourceFile], problems: Iterable[Problem] = (), named: Iterable[str] = ()
     ) -> None:
         self.files = tuple(files)
-        self._named = frozenset(named)
+        self.named = frozenset(named)
         self._problems = list(problems)
         self.names = Names(self)
         self.evaluator = Evaluator(self)
@@ -61,18 +73,18 @@ class Program:
             if isinstance(data, Problem):
                 problems.append(data)
             else:
-                files.append(SourceFile(name, data))
+                files.append(source_file(name, data))
         return cls(files, problems, map(str, map(Path, paths)))
 
     @classmethod
     def of(cls, sources: Mapping[str, str | bytes]) -> Program:
         """A program given as text, by path."""
         data = {path: text.encode() if isinstance(text, str) else text for path, text in sources.items()}
-        return cls((SourceFile(path, text) for path, text in data.items()), named=data)
+        return cls((source_file(path, text) for path, text in data.items()), named=data)
 
     @classmethod
-    def around(cls, script: str | Path) -> Program:
-        """A script and those files of its own project that it imports, directly or not."""
+    def around(cls, script: str | Path, contents: bytes | None = None) -> Program:
+        """A script, with other contents than on disk if any are given, and the files of its project that it imports."""
         script = Path(script)
         homes = list(dict.fromkeys((script.parent, Path.cwd())))
         found: dict[str, SourceFile] = {}
@@ -82,11 +94,11 @@ class Program:
             name = str(path)
             if name in found:
                 continue
-            data = read_bytes(path, name)
+            data = read_bytes(path, name) if contents is None or path is not script else contents
             if isinstance(data, Problem):
                 problems.append(data)
                 continue
-            found[name] = SourceFile(name, data)
+            found[name] = source_file(name, data)
             queue += imported_files(found[name], homes)
         return cls(found.values(), problems)
 
@@ -98,12 +110,31 @@ class Program:
         with without_collection():
             return tuple(file for file in self.files if file.mentions_torch and file.index)
 
+    @cached_property
+    def parts(self) -> tuple[Program, ...]:
+        """The separate programs in it: groups of files that no import links to each other, without those of no concern.
+
+        A part asks for nothing outside itself; files that could not be read at all stay with the whole.
+        """
+        groups = linked(self.files, self.names)
+        concerned = (group for group in groups if any(f.mentions_torch or f.path in self.named for f in group))
+        return tuple(Program(group, named=self.named) for group in concerned)
+
+    @property
+    def unread(self) -> tuple[Problem, ...]:
+        """What kept files from being opened."""
+        return tuple(sorted(self._problems))
+
     @property
     def problems(self) -> tuple[Problem, ...]:
-        """Everything that could not be read, among the files named one by one and those that mention torch."""
-        looked_at = [file for file in self.files if file.path in self._named or file.mentions_torch]
+        """Everything that could not be read, among the files named one by one and those that mention torch.
+
+        Cells of notebooks are often left unfinished: those that do not parse are told of where the notebook is named.
+        """
+        looked_at = [file for file in self.files if file.path in self.named or file.mentions_torch]
         found = [file.problem for file in looked_at if file.index and file.problem is not None]
-        return tuple(sorted([*self._problems, *found]))
+        gaps = [gap for file in looked_at if file.path in self.named for gap in file.gaps]
+        return tuple(sorted([*self._problems, *found, *gaps]))
 
     def file(self, path: str) -> SourceFile | None:
         """The file at this path."""
@@ -256,13 +287,42 @@ class Program:
 
     @cached_property
     def training_loops(self) -> tuple[TrainingLoop, ...]:
-        """Every loop that trains."""
-        return tuple(training_loops(self))
+        """Every loop that trains: it is right around a step, and runs backward."""
+        return tuple(loop for loop in self._loops_with_gradients if isinstance(loop, TrainingLoop))
+
+    @property
+    def epoch_loops(self) -> tuple[EpochLoop, ...]:
+        """Every loop around loops that train."""
+        return tuple(loop for loop in self._loops_with_gradients if isinstance(loop, EpochLoop))
+
+    @property
+    def stepless_loops(self) -> tuple[Round, ...]:
+        """Every loop that runs backward and, as far as can be seen, takes no step."""
+        return tuple(loop for loop in self._loops_with_gradients if not isinstance(loop, TrainingLoop | EpochLoop))
+
+    @cached_property
+    def _loops_with_gradients(self) -> tuple[Round, ...]:
+        return tuple(loops_with_gradients(self))
+
+    @cached_property
+    def training_rounds(self) -> tuple[Round, ...]:
+        """Every loop that trains, and every function that is one round of a loop somewhere else."""
+        return tuple(training_rounds(self))
+
+    @cached_property
+    def framework_steps(self) -> tuple[FrameworkStep, ...]:
+        """Every method that Lightning, or transformers' Trainer, runs on each batch."""
+        return tuple(framework_steps(self))
 
     @cached_property
     def evaluations(self) -> tuple[Evaluation, ...]:
         """Every call of a model that measures it: without gradients, outside the rounds that train."""
         return tuple(evaluations(self))
+
+    @cached_property
+    def passes(self) -> tuple[Pass, ...]:
+        """Every loader, each time it is known to serve training or a measurement."""
+        return tuple(passes(self))
 
     @cached_property
     def models(self) -> tuple[Model, ...]:
