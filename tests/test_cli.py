@@ -150,8 +150,8 @@ def test_a_failure_of_ours_is_one_sentence(tell: Told, monkeypatch: pytest.Monke
     def fail(*_: object) -> None:
         raise ZeroDivisionError("division\nby zero")
 
-    monkeypatch.setattr("torchdx.exam.examine", fail)
-    Path("x.py").touch()
+    monkeypatch.setattr("torchdx.exam.whole.examine", fail)
+    Path("x.py").write_text("import torch\n", encoding="utf-8")
     status, _, err = tell("check")
     assert status == 70 and err.count("\n") == 1 and "ZeroDivisionError: division by zero" in err
 
@@ -239,8 +239,8 @@ def test_case_run(tell: Told, rule: ModuleType) -> None:
 def test_check_exits_by_the_worst(
     tell: Told, monkeypatch: pytest.MonkeyPatch, severities: tuple[Severity, ...], expected: int
 ) -> None:
-    monkeypatch.setattr("torchdx.exam.examine", lambda *_: found(*severities))
-    Path("x.py").touch()
+    monkeypatch.setattr("torchdx.exam.whole.examine", lambda *_: found(*severities))
+    Path("x.py").write_text("import torch\n", encoding="utf-8")
     status, out, err = tell("check")
     assert (status, err) == (expected, "")
     assert all(f"a {severity}" in out for severity in severities)

@@ -13,26 +13,28 @@ import pytest
 HOUSE = Path(__file__).parent.parent / "src" / "torchdx"
 CASES = {"sick", "healthy", "looks_like_it"}
 
-BELOW_EXAM = {"finding", "record", "source", "num", "rules"}
-BELOW_CLI = BELOW_EXAM | {"exam", "treat", "tune", "launch", "report", "pages", "data"}
+BELOW_EXAM = {"finding", "notebook", "record", "source", "num", "rules"}
+BELOW_CLI = BELOW_EXAM | {"exam", "check", "treat", "tune", "launch", "report", "pages", "data"}
 
 MAY_IMPORT = {
     "finding": set(),
     "launch": set(),
+    "notebook": set(),
     "num": set(),
     "watch": set(),
     "_inject": {"watch"},
     "record": {"finding"},
-    "source": {"finding"},
+    "source": {"finding", "notebook"},
     "rules": {"finding", "record", "source", "num"},
     "exam": BELOW_EXAM,
-    "report": {"finding", "record"},
+    "check": BELOW_EXAM | {"exam"},
+    "report": {"finding", "notebook", "record"},
     "pages": {"finding", "rules", "report"},
     "treat": BELOW_EXAM | {"exam", "launch"},
     "tune": BELOW_EXAM | {"exam", "launch", "treat"},
     "data": BELOW_EXAM,
     "integrations": BELOW_CLI | {"watch"},
-    "cli": BELOW_CLI,
+    "cli": BELOW_CLI | {"integrations"},
     "__init__": {"watch"},
     "__main__": {"cli"},
 }
@@ -47,6 +49,7 @@ OTHERS = {
     "tune": {"optuna", "ray"},
     "treat": {"ray"},
     "cli": {"click", "rich"},
+    "check": {"tomli"},
 }
 """Room -> the packages of others it may import; all other rooms have the standard library alone."""
 

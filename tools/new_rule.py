@@ -87,7 +87,8 @@ def next_code(family: str) -> str:
     """The first code of the family that is higher than every one in use."""
     digit = FAMILIES[family]
     used = [int(rule.code[3:]) for rule in all_rules() if rule.code.startswith(f"TDX{digit}")]
-    return f"TDX{max(used, default=int(digit) * 100) + 1:03}"
+    before = int(digit) * 100 or 9  # TDX001 to TDX009 are what the check says of comments
+    return f"TDX{max(used, default=before) + 1:03}"
 
 
 def main(name: str, family: str) -> None:

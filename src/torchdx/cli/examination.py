@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from torchdx.cli.words import say
+
 if TYPE_CHECKING:
     from torchdx.finding import Diagnosis
     from torchdx.record import Record
@@ -17,7 +19,23 @@ def examine_record(folder: Path) -> tuple[Record, Diagnosis]:
     from torchdx.record import Record
 
     record = Record.read(folder)
-    return record, examine(program_of(record), record)
+    program = program_of(record)
+    return record, _told(examine(program, record), program, record)
+
+
+def _told(diagnosis: Diagnosis, program: Program | None, record: Record) -> Diagnosis:
+    """What comments and settings let be told; settings that cannot be understood are said to be, and no more."""
+    from torchdx.check import BadSetting, Configuration, told
+    from torchdx.source import Program
+
+    here = program.files if program is not None else ()
+    sites = {finding.site.path for finding in diagnosis.all_findings() if finding.site}
+    beside = Program.read(sorted(sites - {file.path for file in here})).files
+    try:
+        return told(diagnosis, (*here, *beside), Configuration(), record)
+    except BadSetting as problem:
+        say(f"{problem} So no settings were followed.")
+        return diagnosis
 
 
 def program_of(record: Record) -> Program | None:

@@ -24,12 +24,12 @@ def _find(ctx: click.Context, argument: click.Parameter, word: str) -> Rule:
 
     rule = find_rule(word)
     if rule is None:
-        hint = _suggested(word) or " 'torchdx rules' lists them."
+        hint = suggested(word) or " 'torchdx rules' lists them."
         raise Refusal(f"There is no rule {word!r}.{hint}")
     return rule
 
 
-def _suggested(word: str) -> str:
+def suggested(word: str) -> str:
     """A name like the word; or, for a word like a code, a code that differs in one place: others are no likelier."""
     codes, names = ([known for known in _words() if known.isupper() is whether] for whether in (True, False))
     return suggestion(word, codes, 0.8) if word[:3].upper() == "TDX" else suggestion(word, names)

@@ -31,7 +31,7 @@ class Wanted:
     def write(self, diagnosis: Diagnosis, *, to_stderr: bool = False, quiet: bool = False) -> None:
         """Write the diagnosis into the file asked for, or else on a standard stream unless all is to be quiet."""
         if self.output:
-            _write_file(self.output, self._rendered(diagnosis))
+            write_file(self.output, self._rendered(diagnosis))
         elif not quiet:
             stream = sys.stderr if to_stderr else sys.stdout
             if self.form == "text":
@@ -50,7 +50,7 @@ class Wanted:
             from torchdx.report.html import html
             from torchdx.rules import all_rules
 
-            _write_file(place, html(diagnosis, record, fragments(all_rules())))
+            write_file(place, html(diagnosis, record, fragments(all_rules())))
         return place
 
     def _rendered(self, diagnosis: Diagnosis) -> str:
@@ -67,7 +67,8 @@ def _pages() -> dict[str, str]:
     return markdown_by_code(all_rules())
 
 
-def _write_file(path: Path, text: str) -> None:
+def write_file(path: Path, text: str) -> None:
+    """Write a text; a place that cannot be written to is told in one sentence."""
     try:
         path.write_text(text, encoding="utf-8", errors="backslashreplace")
     except OSError as error:
