@@ -9,7 +9,7 @@ CORPUS ?= $(wildcard $(addprefix .venv/lib/python3*/site-packages/torch/,nn opti
 export OMP_NUM_THREADS = 1
 export MKL_NUM_THREADS = 1
 
-.PHONY: help setup demo test docs rule bench-overhead bench-check clean
+.PHONY: help setup demo test docs rule bench-overhead bench-check bench-peers clean
 
 help:
 	@echo "make demo              run the doctor on examples/digits.py"
@@ -18,6 +18,7 @@ help:
 	@echo "make rule NAME=some-fault FAMILY=loss       start a new rule"
 	@echo "make bench-overhead    what watching costs, against a bare run"
 	@echo "make bench-check CORPUS=folder              how fast 'torchdx check' reads"
+	@echo "make bench-peers CORPUS='folders'           'torchdx check' beside torchfix and torch-preflight"
 	@echo "make clean             remove what was built, .venv too"
 
 setup: $(READY)
@@ -47,6 +48,9 @@ bench-overhead: $(READY)
 
 bench-check: $(READY)
 	$(BIN)/python bench/check.py $(CORPUS)
+
+bench-peers: $(READY)
+	$(BIN)/python bench/peers.py $(CORPUS)
 
 clean:
 	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache torchdx-runs

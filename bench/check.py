@@ -72,7 +72,7 @@ def main() -> None:
 
     from torchdx.source.reading import python_files
 
-    files = [file.absolute() for file in python_files(options.folders)]
+    files = [file.absolute() for file in python_files(options.folders) if file.suffix == ".py"]
     lines = sum(map(count_lines, files))
     if not lines:
         sys.exit(f"There is no Python file in {', '.join(map(str, options.folders))}.")

@@ -169,3 +169,29 @@ def test_where_it_is_kept(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> No
     assert usual_folder() == tmp_path
     monkeypatch.setenv("TORCHDX_CACHE", "")
     assert usual_folder() is None, "an empty name keeps nothing"
+
+
+def test_a_trainer_need_not_name_torch_itself(tmp_path: Path) -> None:
+    trainer = """
+class Trainer:
+    def __init__(self, model, criterion, optimizer):
+        self.model, self.criterion, self.optimizer = model, criterion, optimizer
+    def fit(self, batches):
+        for inputs, labels in batches:
+            loss = self.criterion(self.model(inputs), labels)
+            loss.backward()
+            self.optimizer.step()
+"""
+    main = """
+import torch
+from torch import nn
+from trainer import Trainer
+
+model = nn.Linear(4, 2)
+batches = [(torch.randn(8, 4), torch.randint(2, (8,))) for _ in range(9)]
+Trainer(model, nn.CrossEntropyLoss(), torch.optim.SGD(model.parameters(), lr=0.1)).fit(batches)
+"""
+    program = folder(tmp_path, {"main.py": main, "trainer.py": trainer})
+    assert [(name, code) for name, _, code in told(examined(program, Memory(None), 1))] == [("trainer.py", "TDX901")]
+    alone = folder(tmp_path / "alone", {"trainer.py": trainer})
+    assert told(examined(alone, Memory(None), 1)) == [], "where nothing of torch is in sight, nothing is said"

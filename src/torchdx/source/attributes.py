@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from torchdx.source import calling
 from torchdx.source.definitions import UserClass
+from torchdx.source.expressions import Expression
 from torchdx.source.file import SourceFile
 from torchdx.source.names import canonical
 from torchdx.source.values import (
@@ -26,6 +27,8 @@ from torchdx.source.values import (
 if TYPE_CHECKING:
     from torchdx.source.evaluate import Evaluator
 
+NAMESPACES = ("argparse.Namespace", "types.SimpleNamespace")
+
 
 def attribute_of(
     evaluator: Evaluator, value: Value, name: str, use: ast.AST | None = None, file: SourceFile | None = None
@@ -38,12 +41,17 @@ def attribute_of(
     if isinstance(value, Reference) and value.definition is None:
         if value.dotted in ("os.environ", "sys.argv"):
             return Setting(name)
-        return Reference(canonical(f"{value.dotted}.{name}"))
+        found = Reference(canonical(f"{value.dotted}.{name}"))
+        return (evaluator.program.names.in_bare_folder(file, found) if file is not None else found) or found
     if isinstance(value, Reference) and isinstance(value.definition, UserClass):
         method = value.definition.method(name)
         if method is not None:
             return Reference(f"{value.dotted}.{name}", method)
         return _assigned(evaluator, evaluator.this(value.definition), value.definition, name, None) or UNKNOWN
+    if isinstance(value, Instance) and value.dotted in NAMESPACES and value.call is not None:
+        given = value.call.argument(None, name) if value.call.name == value.dotted else None
+        if given is not None:
+            return given.value
     if isinstance(value, Instance) and value.dotted == "argparse.Namespace":
         return evaluator.program.setting(value, name)
     if isinstance(value, Instance) and value.definition is not None:
@@ -56,6 +64,8 @@ def attribute_of(
 def _member(
     evaluator: Evaluator, value: Instance, cls: UserClass, name: str, use: ast.AST | None, file: SourceFile | None
 ) -> Value:
+    if cls.fields is not None and name in cls.fields:
+        return _field(value, cls, cls.fields, name)
     assigned = _assigned(evaluator, value, cls, name, use if file is cls.file else None)
     if assigned is not None:
         return assigned
@@ -70,6 +80,18 @@ def _member(
     if "staticmethod" in method.decorators:
         return Reference(f"{value.dotted}.{name}", method)
     return Method(value, name, method)
+
+
+def _field(value: Instance, cls: UserClass, fields: dict[str, Expression | None], name: str) -> Value:
+    """What a field of a record holds: what the constructor is given for it, or its default."""
+    default = fields[name]
+    usual = default.value if default is not None else UNKNOWN
+    if value.call is None:
+        return either((usual, UNKNOWN))
+    given = value.call.argument(list(fields).index(name), name)
+    if given is not None:
+        return given.value
+    return usual if value.call.is_certain else UNKNOWN
 
 
 def _assigned(evaluator: Evaluator, value: Instance, cls: UserClass, name: str, use: ast.AST | None) -> Value | None:

@@ -8,10 +8,13 @@ from torchdx.source.contents import contents
 from torchdx.source.definitions import UserClass, UserFunction
 from torchdx.source.expressions import Call
 from torchdx.source.reading import words
+from torchdx.source.ready_made import features_of, head_of, is_ready_made, output_of
+from torchdx.source.tables import further_keywords, looked_up, table_of_call
 from torchdx.source.tensors import is_tensor
 from torchdx.source.values import (
     NOTHING,
     UNKNOWN,
+    Argument,
     Frame,
     Group,
     Instance,
@@ -21,6 +24,7 @@ from torchdx.source.values import (
     Reference,
     Result,
     Setting,
+    Table,
     Value,
     either,
 )
@@ -34,7 +38,17 @@ TRANSPARENT = words(
 )
 """Calls that give back what they are given, as far as its kind goes."""
 SAME_MODULE = words("to cuda cpu eval train float half double bfloat16 apply requires_grad_ share_memory to_empty xpu")
-HARMLESS_DECORATORS = frozenset(["staticmethod", "classmethod", "property", "cached_property"])
+HARMLESS_DECORATORS = words("staticmethod classmethod property cached_property lru_cache cache override abstractmethod")
+FRAMEWORKS = (
+    "accelerate.Accelerator",
+    "accelerate.accelerator.Accelerator",
+    "lightning.Fabric",
+    "lightning.fabric.Fabric",
+    "lightning_fabric.Fabric",
+)
+HANDING_BACK = words("prepare prepare_model prepare_optimizer prepare_data_loader prepare_scheduler")
+HANDING_BACK |= words("setup setup_module setup_optimizers setup_dataloaders")
+"""Methods of theirs that give back what they are given, ready to be used."""
 
 
 def value_of_call(call: Call) -> Value:
@@ -55,7 +69,31 @@ def called(call: Call, callee: Value) -> Value:
         return _method(call, callee)
     if isinstance(callee, Instance):
         return applied(callee, call)
-    return Result(f"?.{call.method}", call)
+    if isinstance(callee, Result) and callee.dotted == "functools.partial" and callee.call.file is call.file:
+        return value_of_call(_completed(callee.call, call))
+    return _ready_made(call, callee) or Result(f"?.{call.method}", call)
+
+
+def _ready_made(call: Call, callee: Value) -> Value | None:
+    """What a model of a library's gives, where it is known."""
+    head = head_of(callee)
+    if head is None or not isinstance(callee, Result):
+        return output_of(callee, call)
+    given = features_of(callee)
+    return either(applied(one, call, given) if isinstance(one, Instance) else UNKNOWN for one in head.alternatives())
+
+
+def _completed(partial: Call, call: Call) -> Call:
+    """The call that a call of `partial(...)` amounts to."""
+    known, key = call.program.evaluator.completed, (partial.node, call.node)
+    if key not in known and partial.node.args:
+        first, last = partial.node, call.node
+        ours = {keyword.arg for keyword in last.keywords}
+        kept = [keyword for keyword in first.keywords if keyword.arg is None or keyword.arg not in ours]
+        whole = ast.Call(first.args[0], [*first.args[1:], *last.args], [*kept, *last.keywords])
+        known[key] = ast.copy_location(whole, last)
+        call.file.index.parents[whole] = call.file.index.parents[last]
+    return Call(call.program, call.file, known.get(key, call.node), call.frame)
 
 
 def _library(call: Call, name: str) -> Value:
@@ -63,8 +101,9 @@ def _library(call: Call, name: str) -> Value:
         inner = call.argument_value(0, "model" if name == "torch.compile" else "module")
         return inner if inner is not UNKNOWN or name.startswith("t") else Result(name, call)
     if name in ("torch.autograd.Variable", "torch.nn.Parameter"):
-        inner = call.argument_value(0)
-        return inner if name.endswith("Variable") and is_tensor(inner) else Result(name, call)
+        return Result(name, call)
+    if name == "dict":
+        return table_of_call(call)
     if name in ("os.environ.get", "os.getenv", "input"):
         return Setting(name)
     if name == "getattr" and isinstance(call.argument_value(1), Literal):
@@ -81,8 +120,15 @@ def _library(call: Call, name: str) -> Value:
 
 def _method(call: Call, callee: Method) -> Value:
     receiver = callee.receiver
+    if callee.method in HANDING_BACK and _is_framework(receiver):
+        handed = tuple(argument.value for argument in call.arguments())
+        return handed[0] if len(handed) == 1 else Group(handed, not call.is_certain)
     if callee.definition is not None and isinstance(receiver, Instance):
         return returned(Frame(callee.definition, call, receiver))
+    if callee.method in ("get", "pop") and isinstance(receiver, Table):
+        return looked_up(call, receiver)
+    if callee.method in SAME_MODULE and is_ready_made(receiver):
+        return receiver
     if isinstance(receiver, Instance):
         if receiver.is_module:
             if callee.method in SAME_MODULE:
@@ -94,13 +140,23 @@ def _method(call: Call, callee: Method) -> Value:
             space = Instance("argparse.Namespace", call)
             return Group((space, UNKNOWN)) if callee.method == "parse_known_args" else space
         return Result(f"{receiver.dotted}.{callee.method}", call, receiver)
-    if is_tensor(receiver):
+    if is_tensor.apart(receiver):
         return Result(f"torch.Tensor.{callee.method}", call, receiver)
     return Result(f"?.{callee.method}", call, receiver)
 
 
+def _is_framework(value: Value) -> bool:
+    """Is it Accelerate's or Fabric's object that prepares models, optimizers and loaders?"""
+    if isinstance(value, Instance):
+        return value.is_a(*FRAMEWORKS)
+    named = value.method if isinstance(value, Method) else value.parameter if isinstance(value, Argument) else ""
+    return named in ("accelerator", "fabric")
+
+
 def applied(instance: Instance, call: Call, given: Value | None = None) -> Value:
     """What a model, a layer or another object gives when it is called."""
+    if not call.program.evaluator.goes_on():
+        return UNKNOWN
     if instance.definition is not None:
         method = instance.definition.method("forward" if instance.is_module else "__call__")
         if method is not None:
@@ -143,7 +199,7 @@ def returned(frame: Frame) -> Value:
         program.evaluator.cycles += 1
         return NOTHING if function in program.entered else UNKNOWN
     strange = [name for name in function.decorators if not _is_harmless(name)]
-    if strange or function.is_generator:
+    if function.is_generator or (strange and not program.registries.only_registers(function, len(strange))):
         return UNKNOWN
     program.entered.append(function)
     try:
@@ -167,7 +223,7 @@ def passed(function: UserFunction, parameter: str, call: Call) -> Value:
             return call.at(rest[0].node.value).value
         return Group(tuple(argument.value for argument in rest), not call.is_certain)
     if given.kwarg is not None and given.kwarg.arg == parameter:
-        return UNKNOWN
+        return further_keywords(call, function.parameters)
     place_or_none = function.place_of(parameter)
     found = call.argument(place_or_none, parameter)
     if found is not None:

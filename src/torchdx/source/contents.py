@@ -65,6 +65,19 @@ def part_of(value: Value, key: object) -> Value:
     return Item(value, key) if value is not UNKNOWN else UNKNOWN
 
 
+def slice_of(value: Value, bounds: ast.Slice) -> Value:
+    """What a slice of the value holds: of a list or container some of its items, of a tensor a part of it."""
+    if isinstance(value, Instance) and value.dotted in ("torch.nn.ModuleList", "torch.nn.Sequential"):
+        value = Group(*contents(value))
+    if not isinstance(value, Group):
+        return part_of(value, ...)
+    lower, upper = (bound.value if isinstance(bound, ast.Constant) else bound for bound in (bounds.lower, bounds.upper))
+    whole = (int, type(None))
+    if value.open or bounds.step is not None or not isinstance(lower, whole) or not isinstance(upper, whole):
+        return Group(value.items, open=True)
+    return Group(value.items[lower:upper])
+
+
 def contents(instance: Instance) -> tuple[tuple[Value, ...], bool]:
     """What a Sequential, ModuleList or ModuleDict holds, in order, and whether it might be more or less."""
     call = instance.call

@@ -17,6 +17,8 @@ from torchdx.source.values import MODULE_BASES, Reference
 if TYPE_CHECKING:
     from torchdx.source.program import Program
 
+RECORDS = ("dataclasses.dataclass", "typing.NamedTuple", "pydantic.BaseModel", "pydantic.dataclasses.dataclass")
+
 
 class UserFunction:
     """A function, method or lambda of the project."""
@@ -148,6 +150,27 @@ class UserClass:
     def is_model(self) -> bool:
         """Is it a `torch.nn.Module`?"""
         return any(name in MODULE_BASES or name.startswith("torch.nn.") for name in self.ancestry)
+
+    @cached_property
+    def fields(self) -> dict[str, Expression | None] | None:
+        """The fields of a dataclass or named tuple with their defaults, in order; None where it is neither."""
+        decorators = [node.func if isinstance(node, ast.Call) else node for node in self.node.decorator_list]
+        named = [self.program.resolve(self.file, node) for node in decorators]
+        if not any(found is not None and found.name in RECORDS for found in named) and not self.ancestry & set(RECORDS):
+            return None
+        found: dict[str, Expression | None] = {}
+        for cls in reversed(self.lineage):
+            for node in cls.node.body:
+                if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
+                    found[node.target.id] = cls._default(node.value)
+        return found
+
+    def _default(self, node: ast.expr | None) -> Expression | None:
+        if isinstance(node, ast.Call) and self.program.resolve(self.file, node.func) is not None:
+            call = Call(self.program, self.file, node)
+            if call.name == "dataclasses.field":
+                return call.argument(None, "default")
+        return Expression(self.program, self.file, node) if node is not None else None
 
     @property
     def own_methods(self) -> Iterator[UserFunction]:

@@ -10,7 +10,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Literal
 
 from torchdx.source.definitions import UserClass, UserFunction
-from torchdx.source.expressions import Call
+from torchdx.source.expressions import Call, Expression
 from torchdx.source.file import SourceFile
 from torchdx.source.leading import Leading, last_word
 from torchdx.source.names import LIBRARIES
@@ -20,11 +20,15 @@ from torchdx.source.values import Literal as LiteralValue
 if TYPE_CHECKING:
     from torchdx.source.program import Program
 
-Effect = Literal["zero_grad", "backward", "step", "eval", "train", "no_grad", "schedule", "opaque"]
+Effect = Literal[
+    "zero_grad", "backward", "clip", "unscale", "step", "update", "schedule", "eval", "train", "no_grad", "opaque"
+]
 GRADIENT_OFF = ("torch.no_grad", "torch.inference_mode", "torch.autograd.no_grad")
 BACKWARDS = ("backward", "manual_backward")
+CLIPS = ("clip_grad_norm_", "clip_grad_value_", "clip_grad_norm", "dispatch_clip_grad", "clip_gradients")
+GRAD_SCALERS = ("torch.cuda.amp.GradScaler", "torch.amp.GradScaler", "torch.cuda.amp.grad_scaler.GradScaler")
 SUSPICIOUS = re.compile(r"zero|reset|clear|optimi[sz]|grad|update|step|backward|train", re.IGNORECASE)
-ROOTS = ("zero_grad", "zero_", "backward", "manual_backward", "step", "eval", "train")
+ROOTS = ("zero_grad", "zero_", "backward", "manual_backward", "unscale_", *CLIPS, "step", "eval", "train")
 MOST_EVENTS = 60
 DEEPEST = 25
 
@@ -125,6 +129,10 @@ class Effects:
             return self._method_effect(call, word)
         if call.name in ("torch.autograd.backward",):
             return "backward", True
+        if word in CLIPS and not self._is_users(call):
+            return "clip", call.receiver is not None or call.name.startswith("torch.")
+        if word in ("unscale_", "update") and call.receiver is not None and is_scaler(call.receiver):
+            return ("unscale" if word == "unscale_" else "update"), True
         if SUSPICIOUS.search(word) and not call.name.startswith(("torch.", "numpy.")) and not self.targets(call):
             return ("opaque", False) if self._could_matter(call) else (None, False)
         return None, False
@@ -154,7 +162,7 @@ class Effects:
                 return "step", True
             if any(value.is_scheduler for value in instances):
                 return "schedule", True
-            if all(value.is_a("torch.cuda.amp.GradScaler", "torch.amp.GradScaler") for value in instances):
+            if all(value.is_a(*GRAD_SCALERS) for value in instances):
                 return "step", True
             return ("opaque", False)
         if "sched" in text or "plateau" in text:
@@ -193,7 +201,23 @@ def _functions(value: Value) -> Iterator[UserFunction]:
             yield method
 
 
-def without_gradient(call: Call) -> bool:
+def is_scaler(expression: Expression) -> bool:
+    """Is it a gradient scaler, by what made it or, where that is not known, by its name?"""
+    values = expression.value.alternatives()
+    if all(isinstance(value, Instance) for value in values):
+        return all(isinstance(value, Instance) and value.is_a(*GRAD_SCALERS) for value in values)
+    return "scaler" in expression.text.lower()
+
+
+def optimizer_of(step: Call) -> Expression:
+    """Whose step (or unscaling) it is: a gradient scaler's argument, else what stands before the dot."""
+    first = step.argument(0, "optimizer")
+    if step.receiver is not None and first is not None and is_scaler(step.receiver):
+        return first
+    return step.receiver or step.at(step.node.func)
+
+
+def without_gradient(call: Expression) -> bool:
     """Does it stand, in its own function, where gradients are switched off?"""
     program, file = call.program, call.file
     for above in file.ancestors(call.node):

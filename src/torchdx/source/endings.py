@@ -1,4 +1,4 @@
-"""What numbers a value ends as: logits, probabilities, log-probabilities, something bounded, or who knows."""
+"""What numbers a value ends as: logits, probabilities, log-probabilities, something cut off at a bound, or unknown."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 from torchdx.source.reading import words
-from torchdx.source.values import UNKNOWN, Group, Instance, Item, Operation, Result, Value
+from torchdx.source.ready_made import is_output
+from torchdx.source.values import UNKNOWN, Group, Instance, Item, Method, Operation, Result, Value
 from torchdx.source.values import Literal as LiteralValue
+from torchdx.source.walks import walk
 
 Kind = Literal["logits", "log-probabilities", "probabilities", "bounded", "unknown"]
 
@@ -38,6 +40,14 @@ OPERATIONS: dict[str, tuple[Kind, str]] = {
     "tanh": ("bounded", "tanh"),
     "Tanh": ("bounded", "tanh"),
     "Hardtanh": ("bounded", "hardtanh"),
+    "hardtanh": ("bounded", "hardtanh"),
+    "Hardsigmoid": ("probabilities", "hardsigmoid"),
+    "hardsigmoid": ("probabilities", "hardsigmoid"),
+    "relu": ("bounded", "relu"),
+    "relu_": ("bounded", "relu"),
+    "ReLU": ("bounded", "relu"),
+    "relu6": ("bounded", "relu6"),
+    "ReLU6": ("bounded", "relu6"),
 }
 LINEAR = re.compile(r"^torch\.nn\.((Lazy)?(Linear|Bilinear|Conv(Transpose)?[123]d)|functional\.(linear|conv[123]d))$")
 SAME = words(
@@ -47,14 +57,17 @@ SAME = words(
     "alpha_dropout Dropout Dropout1d Dropout2d Dropout3d AlphaDropout Identity Flatten Unflatten clamp "
     "clip clamp_min squeeze_ unsqueeze_ chunk split Variable take_along_dim rearrange"
 )
+DROPOUTS = words("dropout dropout2d dropout3d alpha_dropout Dropout Dropout1d Dropout2d Dropout3d AlphaDropout")
+LIMITING = words("clamp clip clamp_min")
 TORCH = re.compile(
     r"^(torch|torch\.nn|torch\.nn\.functional|torch\.Tensor|torch\.special|torch\.autograd|\?|einops)\.\w+$"
 )
 
 
-def ending_of(value: Value, depth: int = 0) -> Ending:
+@walk(UNKNOWN_ENDING)
+def ending_of(value: Value) -> Ending:
     """What a value's numbers are; known only where everything that it may be agrees."""
-    found = [_one(choice, depth) for choice in value.alternatives()]
+    found = [_one(choice) for choice in value.alternatives()]
     first = found[0]
     if len(found) == 1:
         return first
@@ -63,14 +76,16 @@ def ending_of(value: Value, depth: int = 0) -> Ending:
     return Ending(first.kind, first.operation, tuple(dict.fromkeys(result for e in found for result in e.by)))
 
 
-def _one(value: Value, depth: int) -> Ending:
-    if depth > 30:
-        return UNKNOWN_ENDING
+def _one(value: Value) -> Ending:
+    if isinstance(value, Method | Item):
+        owner, word = (value.receiver, value.method) if isinstance(value, Method) else (value.of, value.key)
+        if is_output(owner) and word == "logits":
+            return Ending("logits", "logits", (owner,))
     if isinstance(value, Item):
-        inner = ending_of(value.of, depth + 1)
+        inner = ending_of(value.of)
         return inner if inner.by else UNKNOWN_ENDING
     if isinstance(value, Operation):
-        return _arithmetic(value, depth)
+        return _arithmetic(value)
     if not isinstance(value, Result) or not TORCH.match(value.dotted):
         return UNKNOWN_ENDING
     last = value.dotted.rpartition(".")[2]
@@ -82,20 +97,22 @@ def _one(value: Value, depth: int) -> Ending:
     if last in ("LSTM", "GRU", "RNN"):
         return Ending("bounded", "recurrent", (value,))
     if last in SAME:
-        return ending_of(value.input, depth + 1)
+        inner = ending_of(value.input)
+        limited = last in LIMITING and inner.kind == "logits"
+        return Ending("bounded", "clamp", (value,)) if limited else inner
     if last in ("log", "log_") or last == "exp":
-        return _logarithm(value, last, depth)
+        return _logarithm(value, last)
     return UNKNOWN_ENDING
 
 
-def _logarithm(value: Result, last: str, depth: int) -> Ending:
-    inner = ending_of(value.input, depth + 1)
+def _logarithm(value: Result, last: str) -> Ending:
+    inner = ending_of(value.input)
     if last == "exp":
         return Ending("probabilities", "exp", (value,)) if inner.kind == "log-probabilities" else UNKNOWN_ENDING
     return Ending("log-probabilities", "log", (value,)) if inner.kind == "probabilities" else UNKNOWN_ENDING
 
 
-def _arithmetic(value: Operation, depth: int) -> Ending:
+def _arithmetic(value: Operation) -> Ending:
     operands = list(value.values())
     if value.operator == "MatMult":
         return UNKNOWN_ENDING
@@ -103,23 +120,42 @@ def _arithmetic(value: Operation, depth: int) -> Ending:
         return UNKNOWN_ENDING
     left, right = operands
     if value.operator == "Add":
-        return _shifted(left, right, depth)
+        return _shifted(left, right)
     if value.operator == "Sub" and isinstance(left, LiteralValue) and left.value == 1:
-        inner = ending_of(right, depth + 1)
+        inner = ending_of(right)
         return inner if inner.kind == "probabilities" else UNKNOWN_ENDING
     if value.operator in ("Mult", "Div") and isinstance(right, LiteralValue):
-        inner = ending_of(left, depth + 1)
+        inner = ending_of(left)
         return inner if inner.kind == "logits" else UNKNOWN_ENDING
     return UNKNOWN_ENDING
 
 
-def _shifted(left: Value, right: Value, depth: int) -> Ending:
+def _shifted(left: Value, right: Value) -> Ending:
     """A tiny number added, to keep a logarithm finite, leaves probabilities what they are."""
     tiny = next((v for v in (left, right) if isinstance(v, LiteralValue)), None)
     other = left if tiny is right else right
-    inner = ending_of(other, depth + 1)
+    inner = ending_of(other)
     small = tiny is not None and isinstance(tiny.value, float) and abs(tiny.value) < 1e-3
     return inner if small or (tiny is not None and inner.kind == "logits") else UNKNOWN_ENDING
+
+
+@walk(())
+def makers_of(value: Value) -> tuple[Result, ...]:
+    """What makes a value's numbers, looked up behind changes of shape and type alone; nothing where it is not known."""
+    found: list[Result] = []
+    for choice in value.alternatives():
+        inner = choice.of if isinstance(choice, Item) else None
+        if isinstance(choice, Result) and TORCH.match(choice.dotted):
+            last = choice.dotted.rpartition(".")[2]
+            if last not in SAME - DROPOUTS - LIMITING:
+                found.append(choice)
+                continue
+            inner = choice.input
+        makers = makers_of(inner) if inner is not None else ()
+        if not makers:
+            return ()
+        found += makers
+    return tuple(dict.fromkeys(found))
 
 
 def first_output(value: Value) -> Value:

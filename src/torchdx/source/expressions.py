@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from torchdx.finding import Site
 from torchdx.source.file import SourceFile
 from torchdx.source.index import FUNCTIONS
-from torchdx.source.values import UNKNOWN, Frame, Value, literal
+from torchdx.source.values import UNKNOWN, Frame, Table, Value, literal, united
 
 if TYPE_CHECKING:
     from torchdx.source.definitions import UserFunction
@@ -93,12 +93,22 @@ class Call(Expression):
         func = self.node.func
         return self.at(func.value) if isinstance(func, ast.Attribute) else None
 
+    @cached_property
+    def spread(self) -> Table | None:
+        """What `**` hands over, as far as it is known; None where there is no `**`."""
+        given = [self.at(keyword.value).value for keyword in self.node.keywords if keyword.arg is None]
+        return united(given) if given else None
+
     @property
     def is_certain(self) -> bool:
-        """Are all arguments written out, with no `*` or `**` among them?"""
-        return not any(isinstance(arg, ast.Starred) for arg in self.node.args) and all(
-            keyword.arg for keyword in self.node.keywords
-        )
+        """Are all arguments known, with no `*` among them, and `**` only of what is written out in this file?"""
+        if any(isinstance(arg, ast.Starred) for arg in self.node.args):
+            return False
+        return self.spread is None or (not self.spread.open and all(map(self._spread_argument, self.spread.items)))
+
+    def _spread_argument(self, keyword: object) -> Expression | None:
+        found = self.spread.written.get(keyword) if self.spread is not None else None
+        return found if found is not None and found.file is self.file else None
 
     def argument(self, position: int | None, keyword: str = "") -> Expression | None:
         """The argument at this place (from 0) or by this keyword, or None where it is not given."""
@@ -110,7 +120,7 @@ class Call(Expression):
             if any(isinstance(arg, ast.Starred) for arg in args[: position + 1]):
                 return None
             return self.at(args[position])
-        return None
+        return self._spread_argument(keyword)
 
     def arguments(self) -> Iterator[Expression]:
         """All arguments, as written."""
@@ -126,7 +136,9 @@ class Call(Expression):
 
     def gives(self, keyword: str) -> bool:
         """Is the keyword passed, or might it be through `**`?"""
-        return any(given.arg in (keyword, None) for given in self.node.keywords)
+        if any(given.arg == keyword for given in self.node.keywords):
+            return True
+        return self.spread is not None and (self.spread.open or keyword in self.spread.items)
 
 
 def held_as(call: Call) -> Iterator[str]:

@@ -15,6 +15,7 @@ from torchdx.source.reading import Problem, decoding_problem, encoding_of
 
 TESTS = re.compile(r"(^|[\\/])(tests?[\\/]|test_[^\\/]*$|conftest)")
 LINE_END = re.compile(rb"\r\n|\r|\n")
+TRAINING = re.compile(rb"\.(?:backward|zero_grad|state_dict|parameters|eval|cuda)\(")
 SCOPES = (ast.Module, ast.ClassDef, *FUNCTIONS)
 
 
@@ -42,6 +43,11 @@ class SourceFile:
     def is_test(self) -> bool:
         """Is it a test, which runs where, and with what, its author wants it to run?"""
         return TESTS.search(self.path) is not None
+
+    @cached_property
+    def could_train(self) -> bool:
+        """Does it do what one does to models, if only to those that other files make?"""
+        return TRAINING.search(self.bytes) is not None
 
     @cached_property
     def encoding(self) -> str:

@@ -11,24 +11,34 @@ from torchdx.source.index import LOOPS, Binding
 
 Path: TypeAlias = tuple[tuple[ast.AST, str, int], ...]
 BLOCKS = ("body", "handlers", "orelse", "finalbody", "cases")
+STEPS = (ast.stmt, ast.ExceptHandler, ast.match_case)
 LEAVES = (ast.Return, ast.Raise, ast.Continue, ast.Break)
 
 
 def path_of(file: SourceFile, node: ast.AST, scope: ast.AST) -> Path:
     """The way from the scope down to the node's statement: (owner, block, place in the block) at each step."""
-    steps: list[tuple[ast.AST, str, int]] = []
-    while node is not scope:
-        above = file.parent(node)
+    parents = file.index.parents
+    while node is not scope and not isinstance(node, STEPS):
+        above = parents.get(node)
         if above is None:
-            break
-        if isinstance(node, (ast.stmt, ast.ExceptHandler, ast.match_case)):
-            for block in BLOCKS:
-                nodes = getattr(above, block, None)
-                if isinstance(nodes, list) and node in nodes:
-                    steps.append((above, block, nodes.index(node)))
-                    break
+            return ()
         node = above
-    return tuple(reversed(steps))
+    known = file.paths.get((node, scope))
+    if known is None:
+        known = file.paths[node, scope] = _path_of(file, node, scope)
+    return known
+
+
+def _path_of(file: SourceFile, node: ast.AST, scope: ast.AST) -> Path:
+    above = file.parent(node)
+    if node is scope or above is None:
+        return ()
+    outer = path_of(file, above, scope)
+    for block in BLOCKS:
+        nodes = getattr(above, block, None)
+        if isinstance(nodes, list) and node in nodes:
+            return (*outer, (above, block, nodes.index(node)))
+    return outer
 
 
 def reaching(file: SourceFile, bindings: Sequence[Binding], use: ast.AST, scope: ast.AST) -> list[Binding]:
@@ -77,19 +87,27 @@ def _hides(later: Path, earlier: Path, here: Path, binding: Binding) -> bool:
     """Does every way from the earlier binding to here pass the later one?"""
     if binding.how == "element":
         return len(later) < len(here) and later == here[: len(later)]
-    return _same_way(later, earlier) or _starts_with(here, later[:-1], later)
+    return _same_way(later, earlier) or _starts_with(here, later)
 
 
 def _same_way(later: Path, earlier: Path) -> bool:
-    return bool(later) and _starts_with(earlier, later[:-1], later)
+    return bool(later) and _starts_with(earlier, later)
 
 
-def _starts_with(path: Path, block: Path, owner: Path) -> bool:
-    """Is the block that `owner` stands in one of those that `path` goes through?"""
-    if not owner:
+def _starts_with(path: Path, owner: Path) -> bool:
+    """Is the block that `owner` stands in one of those that `path` goes through? A `with` is always gone through."""
+    owner = _out_of_with(owner)
+    depth = len(owner) - 1
+    if depth < 0:
         return True
-    depth = len(block)
-    return path[:depth] == block and len(path) > depth and path[depth][:2] == owner[-1][:2]
+    return path[:depth] == owner[:-1] and len(path) > depth and path[depth][:2] == owner[-1][:2]
+
+
+def _out_of_with(path: Path) -> Path:
+    """The way to the outermost `with` around a statement's block that no branch or loop stands between."""
+    while len(path) > 1 and isinstance(path[-1][0], (ast.With, ast.AsyncWith)):
+        path = path[:-1]
+    return path
 
 
 def _leaves(path: Path, here: Path) -> bool:
@@ -130,7 +148,16 @@ def _set_each_round(before: Sequence[Binding], paths: dict[Binding, Path], here:
         or (
             len(paths[binding]) > depth
             and paths[binding][:depth] == here[:depth]
-            and _starts_with(here, paths[binding][:-1], paths[binding])
+            and _starts_with(here, paths[binding])
         )
         for binding in before
     )
+
+
+def is_passed_before(file: SourceFile, first: ast.AST, use: ast.AST, scope: ast.AST) -> bool:
+    """Does every way to the use come past the first place, which stands in an earlier statement of a block around?"""
+    before, here = path_of(file, first, scope), path_of(file, use, scope)
+    for depth in range(len(before) - 1, len(_out_of_with(before)) - 2, -1):
+        if before[:depth] == here[:depth] and len(here) > depth and before[depth][:2] == here[depth][:2]:
+            return before[depth][2] < here[depth][2]
+    return False

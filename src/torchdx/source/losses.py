@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from torchdx.finding import Site
+from torchdx.finding import Fix, Site
+from torchdx.source import edits
 from torchdx.source.endings import Ending, ending_of
 from torchdx.source.expressions import Call, Expression, held_as
 from torchdx.source.values import Instance, Value
@@ -70,6 +72,16 @@ class LossUse:
         """Is the option given, or might it be through `**`?"""
         home = self.loss.call if self.loss is not None else self.call
         return home is None or home.gives(name)
+
+
+def exchanged(use: LossUse, layer: str, function: str, title: str) -> Fix | None:
+    """A fix that has another loss in this one's place; None where it is not named by a dot, as in `nn.BCELoss`."""
+    made = use.loss.call if use.loss is not None else use.call
+    func = made.node.func if made is not None else None
+    if made is None or not isinstance(func, ast.Attribute):
+        return None
+    name = layer if use.loss is not None else function
+    return edits.fix(title, made.file, [edits.replace(made.file, func, f"{made.file.text_of(func.value)}.{name}")])
 
 
 def find_losses(program: Program) -> Iterator[LossUse]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -10,8 +11,10 @@ from torchdx.source.contents import contents
 from torchdx.source.definitions import UserClass
 from torchdx.source.endings import UNKNOWN_ENDING, Ending, ending_of, first_output
 from torchdx.source.values import CONTAINERS, Frame, Instance, Value, literal
+from torchdx.source.walks import reached
 
-DEEPEST = 8
+MOST_MODULES = 1000
+WITH_PARAMETERS = re.compile(r"^torch\.nn\.(Lazy)?(Linear|Bilinear|Conv|LSTM|GRU|RNN|Embedding|Multihead|Transformer)")
 
 
 @dataclass(frozen=True)
@@ -63,13 +66,11 @@ class Model:
                     if any(isinstance(v, Instance) and v.is_module for v in value.alternatives()):
                         yield Submodule(name, value)
 
-    def everything(self, depth: int = 0) -> Iterator[Instance]:
+    def everything(self) -> Iterator[Instance]:
         """Every module inside it, however deep, that reading can see."""
-        for submodule in self.submodules if depth < DEEPEST else ():
-            for instance in submodule.instances:
-                if instance.is_module:
-                    yield instance
-                    yield from Model(instance).everything(depth + 1)
+        for inner in reached(self.instance, _held_by, MOST_MODULES):
+            if isinstance(inner, Instance) and inner is not self.instance:
+                yield inner
 
     def holds(self, *kinds: str) -> bool:
         """Does it hold, at any depth, a torch layer whose name starts so: `holds("Dropout", "BatchNorm")`?"""
@@ -88,6 +89,18 @@ class Model:
         if forward is None:
             return UNKNOWN_ENDING
         return ending_of(first_output(returned(Frame(forward, this=self.instance))))
+
+
+def _held_by(module: Value) -> Iterator[Value]:
+    for submodule in Model(module).submodules if isinstance(module, Instance) else ():
+        yield from (instance for instance in submodule.instances if instance.is_module)
+
+
+def has_parameters(instance: Instance) -> bool:
+    """Does it certainly have weights that training is meant to change?"""
+    if instance.definition is None and WITH_PARAMETERS.match(instance.dotted):
+        return True
+    return any(WITH_PARAMETERS.match(inner.dotted) for inner in Model(instance).everything())
 
 
 def _changes(instance: Instance) -> bool:

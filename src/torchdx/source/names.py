@@ -146,6 +146,20 @@ class Names:
                 return found
         return Reference(canonical(dotted.lstrip(".")))
 
+    def variable(self, file: SourceFile, dotted: str) -> tuple[SourceFile, list[Binding]]:
+        """The assignments behind an import of something that is no class, function or module, and the file they are in."""
+        for _ in range(MOST_ALIASES if dotted else 0):
+            rest = dotted.lstrip(".")
+            head, _, name = rest.rpartition(".")
+            module = self.module(file, dotted[: len(dotted) - len(rest)] + head)
+            bindings = module.module_scope.bindings.get(name, []) if module is not None and module is not file else []
+            if module is None or not bindings:
+                break
+            if bindings[-1].how != "import":
+                return module, [one for one in bindings if one.how != "import"]
+            file, dotted = module, bindings[-1].origin
+        return file, []
+
     def member(
         self, base: Reference | ModuleReference | None, name: str, depth: int = 0
     ) -> Reference | ModuleReference | None:

@@ -35,6 +35,7 @@ from torchdx.source.notebook import source_file
 from torchdx.source.parts import linked
 from torchdx.source.phases import Pass, passes
 from torchdx.source.reading import Problem, python_files, read_bytes
+from torchdx.source.registries import Registries
 from torchdx.source.values import Frame, Instance, ModuleReference, Reference, Setting, Value
 
 MOST_CALLERS = 8
@@ -106,9 +107,14 @@ class Program:
 
     @cached_property
     def torch_files(self) -> tuple[SourceFile, ...]:
-        """The files that could have to do with PyTorch; only these are searched, the others are read on demand."""
+        """The files that could have to do with PyTorch; only these are searched, the others are read on demand.
+
+        A trainer that is handed its model need not name torch itself, but some file of its program does.
+        """
+        if not any(file.mentions_torch for file in self.files):
+            return ()
         with without_collection():
-            return tuple(file for file in self.files if file.mentions_torch and file.index)
+            return tuple(file for file in self.files if (file.mentions_torch or file.could_train) and file.index)
 
     @cached_property
     def parts(self) -> tuple[Program, ...]:
@@ -244,20 +250,48 @@ class Program:
         return known
 
     def _find_callers(self, function: UserFunction) -> list[Call]:
-        owner = function.owner
-        name = owner.name if owner is not None and function.name == "__init__" else function.name
-        candidates = self._by_last_word.get(name, [])
+        names = [cls.name for cls in self._made_by(function)] or [function.name]
+        candidates = [found for name in names for found in self._by_last_word.get(name, ())]
         if len(candidates) > 4 * MOST_CALLERS:
             return []
         calls = [Call(self, file, node) for file, node in candidates]
         found = [call for call in calls if self._calls(call, function)]
+        found += self._handed_up(function)
         return found if len(found) <= MOST_CALLERS else []
+
+    def _handed_up(self, function: UserFunction) -> Iterator[Call]:
+        """The calls, in constructors of derived classes, of the base's constructor."""
+        owner = function.owner
+        for heir in self._heirs.get(owner.name, ()) if owner is not None and function.name == "__init__" else ():
+            own = next((method for method in heir.own_methods if method.name == "__init__"), None)
+            for call in own.calls() if own is not None else ():
+                if call.method == "__init__" and self.effects.targets(call) == (function,):
+                    yield call
+
+    def _made_by(self, function: UserFunction) -> list[UserClass]:
+        """The classes whose objects a constructor makes: its own, and those derived from it that have none."""
+        owner = function.owner
+        if owner is None or function.name != "__init__":
+            return []
+        heirs = self._heirs.get(owner.name, ())
+        return [owner, *(cls for cls in heirs if cls.method("__init__") is function)]
+
+    @cached_property
+    def _heirs(self) -> dict[str, list[UserClass]]:
+        """The classes derived from each other one, by its name."""
+        found: dict[str, list[UserClass]] = {}
+        for cls in self.classes():
+            for ancestor in cls.lineage[1:]:
+                found.setdefault(ancestor.name, []).append(cls)
+        return found
 
     def _calls(self, call: Call, function: UserFunction) -> bool:
         owner = function.owner
         target = self.resolve(call.file, call.node.func)
         if isinstance(target, Reference) and target.definition is not None:
-            return target.definition is (owner if owner is not None and function.name == "__init__" else function)
+            if owner is not None and function.name == "__init__":
+                return isinstance(target.definition, UserClass) and target.definition.method("__init__") is function
+            return target.definition is function
         if owner is None or call.receiver is None:
             return False
         return any(
@@ -271,6 +305,11 @@ class Program:
         return self._by_last_word.keys()
 
     # What it does
+
+    @cached_property
+    def registries(self) -> Registries:
+        """Dictionaries that decorators fill."""
+        return Registries(self)
 
     @cached_property
     def effects(self) -> Effects:

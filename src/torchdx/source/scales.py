@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from torchdx.source.contents import contents_of_list
+from torchdx.source.contents import contents, contents_of_list
 from torchdx.source.definitions import UserFunction
 from torchdx.source.reading import words
 from torchdx.source.values import Instance, Item, Literal, Operation, Reference, Result, Value
+from torchdx.source.walks import MOST, walk
 
 KEEPING = words(
     "view reshape flatten squeeze unsqueeze permute transpose contiguous float double half to cuda cpu clone detach "
@@ -13,7 +14,7 @@ KEEPING = words(
 )
 SCALING = ("torchvision.transforms.ToTensor", "torchvision.transforms.v2.ToTensor")
 SCALING_FUNCTIONS = ("torchvision.transforms.functional.to_tensor", "torchvision.transforms.v2.functional.to_tensor")
-DEEPEST = 25
+PLACING = ("torchvision.transforms.", "torchvision.transforms.v2.")
 
 
 def divides_by_255(value: Value) -> Value | None:
@@ -31,19 +32,18 @@ def divides_by_255(value: Value) -> Value | None:
     return None
 
 
-def scaled_by(value: Value, depth: int = 0) -> Value | None:
+@walk(None)
+def scaled_by(value: Value) -> Value | None:
     """The operation that certainly brought the value to 0..1 before, or None."""
-    if depth > DEEPEST:
-        return None
-    found = [_one(choice, depth) for choice in value.alternatives()]
+    found = [_one(choice) for choice in value.alternatives()]
     return found[0] if all(one is not None for one in found) else None
 
 
-def _one(value: Value, depth: int) -> Value | None:
+def _one(value: Value) -> Value | None:
     if divides_by_255(value) is not None:
         return value
     if isinstance(value, Item):
-        return scaled_by(value.of, depth + 1)
+        return scaled_by(value.of)
     if not isinstance(value, Result):
         return None
     if value.dotted in SCALING_FUNCTIONS:
@@ -51,10 +51,11 @@ def _one(value: Value, depth: int) -> Value | None:
     if value.module is not None:
         return value if transform_scales(value.module) else None
     if value.dotted.rpartition(".")[2] in KEEPING:
-        return scaled_by(value.input, depth + 1)
+        return scaled_by(value.input)
     return None
 
 
+@walk(False)
 def transform_scales(transform: Value) -> bool:
     """Does a transform of torchvision's certainly end with numbers in 0..1?"""
     if not isinstance(transform, Instance):
@@ -71,6 +72,24 @@ def transform_scales(transform: Value) -> bool:
 def composed(transform: Instance) -> tuple[Value, ...]:
     """The steps of a Compose."""
     return contents_of_list(transform.call.argument_value(0, "transforms")) if transform.call is not None else ()
+
+
+@walk([])
+def steps_of(transform: Value) -> list[Value]:
+    """The steps of a Compose or Sequential, those of one inside it in its place."""
+    if not isinstance(transform, Instance):
+        return []
+    inner = contents(transform)[0] if transform.dotted == "torch.nn.Sequential" else composed(transform)
+    found: list[Value] = []
+    for step in inner:
+        nested = isinstance(step, Instance) and step_name(step) == "Compose"
+        found += steps_of(step) if nested and isinstance(step, Instance) else [step]
+    return found[:MOST]
+
+
+def step_name(step: Value) -> str:
+    """The transform's name; "?" for what is not torchvision's."""
+    return step.name.rpartition(".")[2] if isinstance(step, Instance) and step.name.startswith(PLACING) else "?"
 
 
 def _shifts(step: Instance) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torchdx.source.reading import words
 from torchdx.source.values import Either, Instance, Item, Operation, Result, Value
+from torchdx.source.walks import walk
 
 NOT_TENSORS = words(
     "torch.load torch.save torch.manual_seed torch.device torch.no_grad torch.compile torch.is_tensor "
@@ -23,6 +24,7 @@ NOT_TENSOR_METHODS = words(
 TENSOR_CLASSES = ("torch.Tensor", "torch.nn.Parameter", "torch.nn.Buffer")
 
 
+@walk(False)
 def is_tensor(value: Value) -> bool:
     """Is it certainly a tensor, and not a module, a number or a tuple of tensors?"""
     if isinstance(value, Either):

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from torchdx.source.file import SourceFile
 
 MOST_ALTERNATIVES = 12
+MOST_ITEMS = 1000
 MODULE_BASES = (
     "torch.nn.Module",
     "pytorch_lightning.LightningModule",
@@ -204,12 +205,24 @@ class Group(Value):
     items: tuple[Value, ...]
     open: bool = False
 
+    def __post_init__(self) -> None:
+        if len(self.items) > MOST_ITEMS:
+            object.__setattr__(self, "items", self.items[:MOST_ITEMS])
+            object.__setattr__(self, "open", True)
+
 
 @dataclass(frozen=True, eq=False)
 class Table(Value):
-    """A dictionary with literal keys."""
+    """A dictionary with literal keys.
+
+    `written` holds the expressions of its values where they are known, `maybe` the keys that may be missing or changed
+    at one place or another; `open` when there may be others.
+    """
 
     items: dict[object, Value]
+    written: dict[object, Expression] = field(default_factory=dict)
+    maybe: frozenset[object] = frozenset()
+    open: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -257,6 +270,37 @@ def either(values: Iterable[Value]) -> Value:
         return NOTHING
     kept = tuple(choices.values())
     return kept[0] if len(kept) == 1 else Either(kept)
+
+
+def united(values: Iterable[Value]) -> Table:
+    """The dictionary that holds what several together hold, a later one winning: `{**one, **other}`."""
+    items: dict[object, Value] = {}
+    written: dict[object, Expression] = {}
+    maybe: set[object] = set()
+    is_open = False
+    for value in values:
+        table = _common(value)
+        for key, inner in table.items.items():
+            doubtful = key in table.maybe
+            items[key] = either((items[key], inner)) if doubtful and key in items else inner
+            written.pop(key, None)
+            if key in table.written and not doubtful:
+                written[key] = table.written[key]
+            maybe.discard(key)
+            if doubtful:
+                maybe.add(key)
+        is_open |= table.open
+    return Table(items, written, frozenset(maybe), is_open)
+
+
+def _common(value: Value) -> Table:
+    """One dictionary for all that a value may be: what is not in each of them the same may be missing."""
+    tables = [choice for choice in value.alternatives() if isinstance(choice, Table)]
+    if len(tables) == 1 and len(value.alternatives()) == 1:
+        return tables[0]
+    keys = list(dict.fromkeys(key for table in tables for key in table.items))
+    items = {key: either(table.items[key] for table in tables if key in table.items) for key in keys}
+    return Table(items, {}, frozenset(keys), len(tables) < len(value.alternatives()) or any(t.open for t in tables))
 
 
 def _identity(value: Value) -> object:

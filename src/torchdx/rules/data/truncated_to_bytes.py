@@ -20,14 +20,23 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from torchdx.finding import Finding, Fix, Site
 from torchdx.source import edits, ending_of
-from torchdx.source.contents import contents
 from torchdx.source.reading import words
-from torchdx.source.scales import KEEPING, composed, divides_by_255, scaled_by, transform_scales
+from torchdx.source.scales import (
+    KEEPING,
+    PLACING,
+    divides_by_255,
+    scaled_by,
+    step_name,
+    steps_of,
+    transform_scales,
+)
 from torchdx.source.values import Instance, Item, Operation, Result, Value
+from torchdx.source.walks import walk
 
 if TYPE_CHECKING:
     from torchdx.source import Call, Expression, Program, SourceFile
@@ -37,6 +46,7 @@ needs: frozenset[str] = frozenset()
 explains: frozenset[str] = frozenset()
 
 BYTES = {"torch.uint8", "torch.ByteTensor", "numpy.uint8", "numpy.ubyte", "uint8", "u1"}
+SAYS_BYTE = re.compile(r"uint8|[Bb]yte|u1")
 TYPES = {"numpy.uint8", "numpy.ubyte"}
 MAKERS = {"numpy.array": 1, "numpy.asarray": 1, "torch.tensor": None, "torch.as_tensor": None}
 """Functions that convert, and the place of their `dtype`."""
@@ -47,7 +57,6 @@ READERS = words("open imread read_image decode_image decode_jpeg decode_png")
 MASKS = re.compile(r"mask|label|target|seg|annot|truth|binar|bool|valid|silhouette|alpha|(?<![a-z])gt(?![a-z])", re.I)
 """Names of things that are 0 or 255 in a file, hence exactly 0 or 1 after a division."""
 
-PLACING = ("torchvision.transforms.", "torchvision.transforms.v2.")
 KEEPS_RANGE = re.compile(r"(Random)?(Resize|Crop|HorizontalFlip|VerticalFlip|Rotation|ResizedCrop)|CenterCrop|Pad")
 
 
@@ -76,19 +85,21 @@ def in_source(program: Program) -> Iterator[Finding]:
 
 def _cast(call: Call) -> Expression | None:
     """What is converted to bytes, where the call does that."""
-    if call.name in TYPES:
-        return call.argument(0)
-    if call.name in MAKERS:
+    if call.method == "byte":
+        return call.receiver if not call.node.args and not call.name else None
+    if call.method in ("to", "type", "astype"):
+        return call.receiver if any(_is_byte(kind) for kind in call.arguments()) and not call.name else None
+    if call.method in ("uint8", "ubyte"):
+        return call.argument(0) if call.name in TYPES else None
+    if any(SAYS_BYTE.search(kind.text) for kind in islice(call.arguments(), 1, None)) and call.name in MAKERS:
         kind = call.argument(MAKERS[call.name], "dtype")
         return call.argument(0) if kind is not None and _is_byte(kind) else None
-    if call.method == "byte":
-        return call.receiver if not call.node.args else None
-    if call.method in ("to", "type", "astype") and any(_is_byte(kind) for kind in call.arguments()):
-        return call.receiver
     return None
 
 
 def _is_byte(kind: Expression) -> bool:
+    if not SAYS_BYTE.search(kind.text):
+        return False
     literal = kind.literal
     return kind.value.name in BYTES or (isinstance(literal, str) and literal in BYTES)
 
@@ -109,6 +120,7 @@ def _unit(value: Value) -> tuple[str, Site, bool] | None:
     return None
 
 
+@walk(False)
 def _were_bytes(value: Value) -> bool:
     """Are these certainly the bytes of one picture, not a product or a sum of several?"""
     if isinstance(value, Item):
@@ -156,10 +168,10 @@ def _written(program: Program, file: SourceFile, scope: ast.AST) -> Iterator[ast
 def _normalised_pictures(program: Program) -> Iterator[Finding]:
     """Every `ToPILImage` that is given what `ToTensor` and then `Normalize` made."""
     for call in program.calls(*(f"{start}Compose" for start in PLACING), "torch.nn.Sequential"):
-        if not isinstance(call.value, Instance):
+        if b"ToPILImage" not in call.file.bytes or not isinstance(call.value, Instance):
             continue
-        steps = _steps(call.value)
-        names = [_word(step) for step in steps]
+        steps = steps_of(call.value)
+        names = [step_name(step) for step in steps]
         for place, step in enumerate(steps):
             before = [word for word in names[:place] if not KEEPS_RANGE.fullmatch(word)]
             normalised = before[-1:] == ["Normalize"] and before.count("Normalize") == 1
@@ -173,21 +185,6 @@ def _normalised_pictures(program: Program) -> Iterator[Finding]:
                     confidence=0.95,
                     severity="warning",
                 )
-
-
-def _steps(transform: Instance) -> list[Value]:
-    """The steps of a Compose, those of one inside it in its place."""
-    inner = contents(transform)[0] if transform.dotted == "torch.nn.Sequential" else composed(transform)
-    found: list[Value] = []
-    for step in inner:
-        nested = isinstance(step, Instance) and _word(step) == "Compose"
-        found += _steps(step) if nested and isinstance(step, Instance) else [step]
-    return found
-
-
-def _word(step: Value) -> str:
-    """The transform's name; "?" for what is not torchvision's."""
-    return step.name.rpartition(".")[2] if isinstance(step, Instance) and step.name.startswith(PLACING) else "?"
 
 
 def treat(program: Program, finding: Finding) -> Iterator[Fix]:

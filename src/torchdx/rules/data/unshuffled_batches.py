@@ -25,14 +25,21 @@ from typing import TYPE_CHECKING
 
 from torchdx.finding import Finding, Fix, NotEnough
 from torchdx.source import edits
+from torchdx.source.phases import unshuffled
+from torchdx.source.reading import words
+from torchdx.source.values import Instance
 
 if TYPE_CHECKING:
     from torchdx.record import Fact, Loader, Record
     from torchdx.source import Program
+    from torchdx.source.phases import Pass
 
 code, family, severity = "TDX503", "data", "warning"
 needs = frozenset({"loss"})
 explains = frozenset({"not-learning", "diverged", "validation-gap", "exploding-gradient", "learning-rate-too-high"})
+
+BY_CLASS = words("torchvision.datasets.ImageFolder torchvision.datasets.DatasetFolder torchvision.datasets.Caltech101")
+"""Datasets that list one class after the other."""
 
 PURE = 0.5
 """Entropy of a batch over that of a random one, in the middle look (catalogue, row 33): the healthy zoo and forty other
@@ -43,6 +50,33 @@ LOOKS = 5
 
 MIXED = 0.3
 """Nats that random batches must have to be told from pure ones: batches of one sample never have any."""
+
+
+def in_source(program: Program) -> Iterator[Finding]:
+    """Every loader that trains a classifier on a folder of classes, in the folder's order."""
+    for served in unshuffled(program):
+        if is_by_class(served) and _uses_labels(served):
+            yield Finding(
+                message="this loader trains on data stored class by class and does not shuffle them",
+                site=served.made.site,
+                cure="give the training DataLoader shuffle=True",
+                confidence=0.95,
+            )
+
+
+def is_by_class(served: Pass) -> bool:
+    """Are the data certainly in the order of their labels?"""
+    return isinstance(served.dataset, Instance) and served.dataset.name in BY_CLASS
+
+
+def _uses_labels(served: Pass) -> bool:
+    target = served.loop.target if isinstance(served.loop, ast.For) else None
+    if isinstance(target, ast.Tuple) and isinstance(target.elts[-1], ast.Tuple):  # for number, (images, labels) in
+        target = target.elts[-1]
+    if not isinstance(target, ast.Tuple):
+        return target is not None
+    last = target.elts[-1]
+    return not (isinstance(last, ast.Name) and last.id.startswith("_"))
 
 
 def in_run(record: Record) -> Iterator[Finding | NotEnough]:

@@ -22,13 +22,14 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from torchdx.finding import Finding, Fix
-from torchdx.source import edits
+from torchdx.source import Call, edits
+from torchdx.source.notebook import Notebook
 from torchdx.source.reading import words
 from torchdx.source.tensors import is_tensor
 from torchdx.source.values import Instance, Item, Value
 
 if TYPE_CHECKING:
-    from torchdx.source import Program
+    from torchdx.source import Program, SourceFile
 
 code, family, severity = "TDX102", "device", "error"
 needs: frozenset[str] = frozenset()
@@ -53,8 +54,14 @@ def in_source(program: Program) -> Iterator[Finding]:
                 site=call.site,
                 cure=f"keep the result: `{call.receiver.text} = {call.text}`",
                 confidence=0.98 if proven else 0.85,
-                severity=None if proven else "warning",
+                severity=None if proven and not _is_tried_out(call) else "warning",
             )
+
+
+def _is_tried_out(call: Call) -> bool:
+    """Is it a line of a notebook, run once by itself, which may be there to show just that nothing changes?"""
+    alone = call.function is None and not any(call.file.loops_around(call.node))
+    return alone and isinstance(call.file, Notebook)
 
 
 def _is_part_of_batch(value: Value) -> bool:
@@ -78,9 +85,26 @@ def treat(program: Program, finding: Finding) -> Iterator[Fix]:
         return
     if isinstance(node.func.value, (ast.Name, ast.Attribute)):
         text = f"{file.text_of(node.func.value)} = {file.text_of(node)}"
-        found = edits.fix("keep the converted tensor", file, [edits.replace(file, node, text)])
+        name, scope = node.func.value, file.scope_of(node)
+        local = isinstance(name, ast.Name) and name.id in scope.bindings
+        if isinstance(name, ast.Name) and not local and name.id not in scope.foreign:
+            return  # an assignment would make another name of it
+        if isinstance(name, ast.Name) and not _is_read_again(file, node, name.id):
+            return  # to keep it under that name would help nobody
+        safe = local and finding.severity == "error"
+        found = edits.fix("keep the converted tensor", file, [edits.replace(file, node, text)], safe=safe)
         if found is not None:
             yield found
+
+
+def _is_read_again(file: SourceFile, node: ast.Call, name: str) -> bool:
+    """Is the name, once it has been given the result, ever read: below, or in the next round of a loop?"""
+    around = next(file.loops_around(node), None)
+    own = isinstance(around, ast.For) and name in {n.id for n in ast.walk(around.target) if isinstance(n, ast.Name)}
+    if around is not None and not own:
+        return True
+    reads = (n for n in ast.walk(around or file.scope_of(node).node) if isinstance(n, ast.Name) and n.id == name)
+    return any(isinstance(read.ctx, ast.Load) and read.lineno > node.lineno for read in reads)
 
 
 def sick() -> None:

@@ -14,7 +14,8 @@ Helped by choosing one device where the program starts, and moving everything by
     model = Net().to(device)
 
 No fault when the call is made only where CUDA was found or asked for: under `if torch.cuda.is_available()`, a
-command-line option, a `try`, or after the program has refused to go on without a GPU.
+command-line option, a `try`, or after the program has refused to go on without a GPU; nor in a lesson on GPUs, which
+says so in its name, uses several of them, or moves a tensor in a notebook to show how that is done.
 
 Sources: PyTorch documentation, "CUDA semantics: device-agnostic code".
 """
@@ -27,19 +28,30 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from torchdx.finding import Finding, Fix
-from torchdx.source import edits
+from torchdx.source import Call, edits
+from torchdx.source.notebook import Notebook
+from torchdx.source.tensors import is_tensor
 
 if TYPE_CHECKING:
-    from torchdx.source import Call, Program, SourceFile
+    from torchdx.source import Program, SourceFile
 
 code, family, severity = "TDX101", "device", "warning"
 needs: frozenset[str] = frozenset()
 explains: frozenset[str] = frozenset()
 
 ASKS = re.compile(r"cuda|gpu|device|is_available|cpu", re.IGNORECASE)
-INSISTS = re.compile(
-    rb"cuda\.set_device|init_process_group|nccl|LOCAL_RANK|assert torch\.cuda\.is_available|^exec\(", re.MULTILINE
+INSISTS = (
+    b"cuda.set_device",
+    b"init_process_group",
+    b"nccl",
+    b"LOCAL_RANK",
+    b"assert torch.cuda.is_available",
+    b"\nexec(",
 )
+SUBJECT = re.compile(r"(gpu|cuda|parallel)[^\\/]*$", re.IGNORECASE)
+PLACE = re.compile(rb"cuda(?::|\(\s*(?:device\s*=\s*)?)(\d)")
+QUOTED = re.compile(rb"[\"']cuda")
+NAMED = re.compile(rb"\b([A-Za-z_]\w*)\s*(?::[^=\n]*)?=\s*[rbuf]?[\"']*$")
 OTHERS = ("autocast", "GradScaler", "Generator", "startswith", "type")
 CHOICE = '"cuda" if torch.cuda.is_available() else "cpu"'
 
@@ -47,10 +59,13 @@ CHOICE = '"cuda" if torch.cuda.is_available() else "cpu"'
 def in_source(program: Program) -> Iterator[Finding]:
     """Every call that needs a CUDA device and stands under no condition that could have to do with devices."""
     for file in program.torch_files:
-        if b"cuda" not in file.bytes or INSISTS.search(file.bytes) or _is_test(file) or _leaves_without(program, file):
+        found = set(_hard_wired(program, file)) if b"cuda" in file.bytes else set()
+        if not found or file.is_test or _leaves_without(program, file) or any(w in file.bytes for w in INSISTS):
             continue
-        for node in sorted(set(_hard_wired(program, file)), key=lambda node: (node.lineno, node.col_offset)):
-            if not _asked(program, file, node):
+        if _is_about_gpus(file):
+            continue
+        for node in sorted(found, key=lambda node: (node.lineno, node.col_offset)):
+            if not _asked(program, file, node) and not _is_lesson(program, file, node):
                 yield Finding(
                     message=f"`{file.text_of(node)[:60]}` needs a CUDA device, and nothing asks whether there is one",
                     site=file.site(node),
@@ -59,21 +74,46 @@ def in_source(program: Program) -> Iterator[Finding]:
                 )
 
 
-def _is_test(file: SourceFile) -> bool:
-    """Is it a test, which runs where its author wants it to run?"""
-    return re.search(r"(^|[\\/])(tests?[\\/]|test_[^\\/]*$|conftest)", file.path) is not None
+def _is_about_gpus(file: SourceFile) -> bool:
+    """Are CUDA devices what the file is for, by its name, or because it shares work out among several?"""
+    told = isinstance(file, Notebook) and SUBJECT.search(file.path) is not None
+    return told or len(set(PLACE.findall(file.bytes))) > 1
+
+
+def _is_lesson(program: Program, file: SourceFile, node: ast.expr) -> bool:
+    """Is it a notebook that moves a tensor once, by itself, for its reader to look at?"""
+    call = node if isinstance(node, ast.Call) else file.enclosing(node, ast.Call)
+    if not isinstance(file, Notebook) or not isinstance(call, ast.Call) or not isinstance(call.func, ast.Attribute):
+        return False
+    alone = not file.scope_of(call).is_function and not any(file.loops_around(call))
+    return alone and call.func.attr in ("cuda", "to") and is_tensor(program.evaluate(file, call.func.value))
 
 
 def _hard_wired(program: Program, file: SourceFile) -> Iterator[ast.expr]:
-    for scope in file.index.calls_in:
-        for call in program.calls_in(file, scope):
-            name = call.method
-            moved = name == "cuda" and call.receiver is not None and not call.name and _is_fixed(call)
-            if moved or (name.endswith("Tensor") and call.name.startswith("torch.cuda.")):
-                yield call.node
-            elif name not in OTHERS:
-                given = call.argument(0 if name in ("to", "device") else None, "device")
-                yield from _word(program, file, given.node) if given is not None else ()
+    for node in file.index.calls.get("cuda", ()):
+        call = Call(program, file, node)
+        if call.receiver is not None and _is_fixed(call) and not call.name:
+            yield node
+    for word in [word for word in file.index.calls if word.endswith("Tensor")]:
+        calls = (Call(program, file, node) for node in file.index.calls[word])
+        yield from (call.node for call in calls if call.name.startswith("torch.cuda."))
+    quoted = [found.start() for found in QUOTED.finditer(file.bytes)]
+    if quoted:
+        before = [NAMED.search(file.bytes, file.bytes.rfind(b"\n", 0, start) + 1, start) for start in quoted]
+        named = frozenset(found[1].decode("ascii") for found in before if found is not None)
+        for word in [word for word in file.index.calls if word not in OTHERS]:
+            for node in file.index.calls[word]:
+                given = _device(node, word in ("to", "device"))
+                if given is not None:
+                    yield from _word(program, file, given, named)
+
+
+def _device(node: ast.Call, takes_one: bool) -> ast.expr | None:
+    """The argument that names a device."""
+    for given in node.keywords:
+        if given.arg == "device":
+            return given.value
+    return node.args[0] if takes_one and node.args else None
 
 
 def _is_fixed(call: Call) -> bool:
@@ -82,14 +122,14 @@ def _is_fixed(call: Call) -> bool:
     return given is None or isinstance(given.node, ast.Constant)
 
 
-def _word(program: Program, file: SourceFile, node: ast.expr) -> Iterator[ast.expr]:
+def _word(program: Program, file: SourceFile, node: ast.expr, named: frozenset[str]) -> Iterator[ast.expr]:
     """The string "cuda", written here or given once and for all to the name that is written here."""
     if isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value.startswith("cuda"):
         yield node
-    elif isinstance(node, ast.Name):
+    elif isinstance(node, ast.Name) and node.id in named:
         binding = program.names.binding(file, node)
         if not isinstance(binding, list) and binding is not None and isinstance(binding.value, ast.Constant):
-            yield from _word(program, file, binding.value)
+            yield from _word(program, file, binding.value, named)
 
 
 def _asked(program: Program, file: SourceFile, node: ast.expr) -> bool:

@@ -22,8 +22,10 @@ from typing import TYPE_CHECKING
 
 from torchdx.finding import Finding, Fix
 from torchdx.source import edits
-from torchdx.source.models import Model
+from torchdx.source.models import Model, has_parameters
+from torchdx.source.optimizers import optimizers
 from torchdx.source.values import Group, Instance, Operation, Result, Table, Value
+from torchdx.source.walks import walk
 
 if TYPE_CHECKING:
     from torchdx.record import Record
@@ -36,12 +38,11 @@ explains = frozenset({"not-learning"})
 ON_PURPOSE = re.compile(
     rb"requires_grad|freez|pretrain|load_state_dict|\.detach\(|from_pretrained|weights=|add_param_group"
 )
-WITH_PARAMETERS = re.compile(r"^torch\.nn\.(Linear|Bilinear|Conv|LSTM|GRU|RNN|Embedding|Multihead|Transformer)")
 
 
 def in_source(program: Program) -> Iterator[Finding]:
     """Every optimizer given some parts of a model, where others, as trainable, are given to none."""
-    made = list(_optimizers(program))
+    made = list(optimizers(program))
     for file in {call.file.path: call.file for call in made}.values():
         here = [call for call in made if call.file is file]
         given = [_parts(call.argument_value(0, "params")) for call in here]
@@ -94,12 +95,7 @@ def _siblings(record: Record, model: int | None) -> frozenset[int]:
     return frozenset(parameter.id for parameter in record.parameters if parameter.model == model)
 
 
-def _optimizers(program: Program) -> Iterator[Call]:
-    for call in program.calls_named(*{word for word in program.called_words if word[:1].isupper()}):
-        if call.name.startswith("torch.optim.") and not call.name.startswith("torch.optim.lr_scheduler"):
-            yield call
-
-
+@walk(None)
 def _parts(value: Value) -> list[Instance] | None:
     """The modules whose parameters these are; None where that is not known."""
     if isinstance(value, Result) and value.dotted == "torch.nn.Module.parameters" and isinstance(value.given, Instance):
@@ -137,14 +133,8 @@ def _is_same(one: Instance, other: Instance) -> bool:
 
 def _is_left_out(instances: tuple[Instance, ...], covered: list[Instance]) -> bool:
     return bool(instances) and all(
-        _has_parameters(instance) and not any(_is_same(instance, part) for part in covered) for instance in instances
+        has_parameters(instance) and not any(_is_same(instance, part) for part in covered) for instance in instances
     )
-
-
-def _has_parameters(instance: Instance) -> bool:
-    if instance.definition is None and WITH_PARAMETERS.match(instance.dotted):
-        return True
-    return any(WITH_PARAMETERS.match(inner.dotted) for inner in Model(instance).everything())
 
 
 def treat(program: Program, finding: Finding) -> Iterator[Fix]:
@@ -153,7 +143,7 @@ def treat(program: Program, finding: Finding) -> Iterator[Fix]:
     node = file.node_at(finding.site, ast.Call) if file is not None and finding.site else None
     if file is None or not isinstance(node, ast.Call):
         return
-    call = next((call for call in _optimizers(program) if call.node is node), None)
+    call = next((call for call in optimizers(program) if call.node is node), None)
     given = call.argument(0, "params") if call is not None else None
     inner = given.node if given is not None else None
     if (

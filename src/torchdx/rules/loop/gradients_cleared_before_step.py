@@ -20,14 +20,14 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from torchdx.finding import Finding, Fix
-from torchdx.source import edits
+from torchdx.source import edits, optimizer_of
 from torchdx.source.leading import last_word
 from torchdx.source.reading import words
 from torchdx.source.values import Instance, Result
 
 if TYPE_CHECKING:
     from torchdx.record import Optimizer, Record
-    from torchdx.source import Call, Event, Program, SourceFile, TrainingLoop
+    from torchdx.source import Call, Event, Program, SourceFile, TrainingLoop, UserFunction
     from torchdx.source.expressions import Expression
 
 code, family, severity = "TDX902", "loop", "error"
@@ -53,7 +53,7 @@ def in_source(program: Program) -> Iterator[Finding]:
             found = _step_after(loop, event)
             if event.call is None or found is None or event.call.site in told:
                 continue
-            optimizer = _optimizer(found)
+            optimizer = optimizer_of(found)
             if sum(text == optimizer.text for _, text in steps) == 1:
                 told.add(event.call.site)
                 known = isinstance(optimizer.value, Instance) and optimizer.value.is_optimizer
@@ -105,16 +105,53 @@ def _step_after(loop: TrainingLoop, cleared: Event) -> Call | None:
     computes = any(event.home is cleared.home and event.certain for event in loop.all("backward"))
     if cleared.call is None or not computes:
         return None
-    file = cleared.call.file
     for event in loop.all("step"):
         call = event.call
-        if call is None or call.file is not file or not _stepped(event) or event.through is not cleared.through:
+        if call is None or not _stepped(event) or event.through is not cleared.through:
             continue
-        between = _between(file, cleared.call.node, call.node)
-        optimizer = _optimizer(call)
-        if between is not None and _clears(cleared.call, optimizer) and all(_leaves(s, optimizer) for s in between):
+        optimizer = optimizer_of(call)
+        if cleared.call.function is call.function:
+            place = cleared.call if _clears(cleared.call, optimizer) else None
+        else:
+            place = _helper_that_clears(cleared.call, call, optimizer.text)
+        between = _between(call.file, place.node, call.node) if place is not None and place.file is call.file else None
+        if between is not None and all(_leaves(statement, optimizer.text) for statement in between):
             return call
     return None
+
+
+def _helper_that_clears(cleared: Call, step: Call, optimizer: str) -> Call | None:
+    """The call, in the function that steps, of one that certainly clears this optimizer and does nothing else."""
+    inner, outer = cleared.function, step.function
+    if inner is None or outer is None or isinstance(inner.node, ast.Lambda):
+        return None
+    statement = cleared.file.statement(cleared.node)
+    rest = [other for other in inner.node.body if other is not statement]
+    if len(rest) == len(inner.node.body) or not all(_leaves(other, "") for other in rest):
+        return None
+    calls = [call for call in outer.calls() if call.method == inner.name]
+    if len(calls) != 1 or step.program.effects.targets(calls[0]) != (inner,) or _is_overridden(inner):
+        return None
+    return calls[0] if _in_words_of(calls[0], inner, cleared.receiver) == optimizer else None
+
+
+def _in_words_of(caller: Call, function: UserFunction, name: Expression | None) -> str:
+    """What a function's own object or argument is called where the function is called; empty if that is not plain."""
+    root, dot, rest = name.text.partition(".") if name is not None else ("", "", "")
+    given = caller.receiver if root == function.self_name else None
+    if root in function.parameters and root != function.self_name:
+        given = caller.argument(function.place_of(root), root)
+    elif given is None and function.owner is None and caller.file is function.file:
+        return root + dot + rest  # seen by both from outside
+    return given.text + dot + rest if given is not None and isinstance(given.node, (ast.Name, ast.Attribute)) else ""
+
+
+def _is_overridden(method: UserFunction) -> bool:
+    """Does a class derived from the method's put another in its place?"""
+    owner, name = method.owner, method.name
+    return owner is not None and any(
+        owner in cls.lineage and cls.method(name) is not method for cls in method.program.classes()
+    )
 
 
 def _stepped(event: Event) -> str:
@@ -122,16 +159,8 @@ def _stepped(event: Event) -> str:
     call = event.call
     if call is None or call.receiver is None:
         return ""
-    optimizer = _optimizer(call)
+    optimizer = optimizer_of(call)
     return optimizer.text if optimizer is not call.receiver or not (call.node.args or call.node.keywords) else ""
-
-
-def _optimizer(call: Call) -> Expression:
-    """Whose step it is: a gradient scaler's argument, else what stands before the dot."""
-    receiver, first = call.receiver, call.argument(0)
-    assert receiver is not None
-    scales = "Scaler" in receiver.value.name or "scaler" in receiver.text.lower()
-    return first if scales and first is not None else receiver
 
 
 def _between(file: SourceFile, first: ast.Call, last: ast.Call) -> list[ast.stmt] | None:
@@ -159,9 +188,9 @@ def _clears(call: Call, optimizer: Expression) -> bool:
     return model.is_module and model.call.node is own.call.node
 
 
-def _leaves(statement: ast.stmt, optimizer: Expression) -> bool:
+def _leaves(statement: ast.stmt, optimizer: str) -> bool:
     """Does a statement certainly give no parameter a gradient, and the optimizer's name no other meaning?"""
-    root = optimizer.text.partition(".")[0]
+    root = optimizer.partition(".")[0]
     for node in ast.walk(statement):
         if isinstance(node, ast.Call) and last_word(node) not in HARMLESS:
             return False
@@ -177,13 +206,14 @@ def treat(program: Program, finding: Finding) -> Iterator[Fix]:
     for loop in program.training_loops:
         for event in loop.all("zero_grad"):
             step = _step_after(loop, event) if event.call is not None and event.call.site == finding.site else None
-            if step is not None and event.call is not None:
+            if step is not None and event.call is not None and event.call.function is step.function:
                 file = step.file
                 one, other = file.statement(event.call.node), file.statement(step.node)
                 assert one is not None
                 assert other is not None
                 moved = [edits.delete_statement(file, one), edits.insert_after(file, other, event.call.text)]
-                found = edits.fix("clear the gradients after the step", file, moved)
+                together = file.parent(one) is file.parent(other)  # and so neither is made without the other
+                found = edits.fix("clear the gradients after the step", file, moved, safe=together)
                 if found is not None:
                     yield found
                 return

@@ -24,12 +24,16 @@ from typing import TYPE_CHECKING
 
 from torchdx.finding import Finding, Fix
 from torchdx.record import Series
-from torchdx.source import edits
+from torchdx.source import Call, edits, optimizer_of
+from torchdx.source.effects import MOST_EVENTS
+from torchdx.source.models import Model
+from torchdx.source.phases import all_owners
 from torchdx.source.values import Instance
 
 if TYPE_CHECKING:
     from torchdx.record import Record
-    from torchdx.source import Call, Event, Program, TrainingLoop
+    from torchdx.source import Event, Expression, Program, TrainingLoop
+    from torchdx.source.values import Value
 
 code, family, severity = "TDX901", "loop", "error"
 needs: frozenset[str] = frozenset()
@@ -43,20 +47,28 @@ fact of each step: in 19 healthy programs the share is 0; clearing once an epoch
 
 
 def in_source(program: Program) -> Iterator[Finding]:
-    """Every loop that computes gradients and steps, and nowhere clears."""
+    """Every loop that computes gradients and steps, and nowhere clears what that optimizer holds."""
     for loop in program.training_loops:
-        if loop.does("zero_grad", "opaque"):
+        if loop.does("opaque") or len(loop.events) >= MOST_EVENTS:
             continue
         steps = [event for event in loop.all("step") if event.home is loop.node and event.call is not None]
-        if steps and all(_is_known(loop, event) for event in steps) and _has_own_gradients(loop):
-            call = steps[0].call
-            assert call is not None
-            outside = _cleared_around(program, loop)
+        if not steps or not all(_is_known(loop, event) for event in steps) or not _has_own_gradients(loop):
+            continue
+        clearings = loop.all("zero_grad")
+        left = [step.call for step in steps if step.call and not any(_may_clear(c, step.call) for c in clearings)]
+        told = set()
+        for call in left if clearings else left[:1]:
+            name = optimizer_of(call).text
+            if name in told:
+                continue
+            told.add(name)
+            outside = _cleared_around(program, loop, call)
+            whose = f"those of {name}" if clearings else "the gradients"
             yield Finding(
-                message=f"this loop runs backward() and {call.text} in every round and never clears the gradients, "
+                message=f"this loop runs backward() and {call.text} in every round and never clears {whose}, "
                 "so each step follows the sum of all gradients so far",
                 site=call.site,
-                cure=f"call `{_optimizer_text(call)}.zero_grad()` once a round",
+                cure=f"call `{name}.zero_grad()` once a round",
                 confidence=0.8 if outside else 0.97,
                 severity="warning" if outside else None,
             )
@@ -89,8 +101,8 @@ def _is_known(loop: TrainingLoop, event: Event) -> bool:
     call = event.call
     if call is None or call.receiver is None or event.effect != "step":
         return False
-    optimizer = call.argument(0) if "Scaler" in call.receiver.value.name else call.receiver
-    if optimizer is None or (call.node.args and optimizer is call.receiver):
+    optimizer = optimizer_of(call)
+    if call.node.args and optimizer is call.receiver:
         return False
     made = optimizer.value.alternatives()
     return all(
@@ -107,20 +119,45 @@ def _has_own_gradients(loop: TrainingLoop) -> bool:
     return all(event.certain for event in loop.all("backward"))
 
 
-def _cleared_around(program: Program, loop: TrainingLoop) -> bool:
+def _cleared_around(program: Program, loop: TrainingLoop, step: Call) -> bool:
     """Does a loop around this one clear? Then only the rounds between are summed up."""
     file = loop.file
     scope = file.scope_of(loop.node).node
     return any(
-        event.effect == "zero_grad"
+        event.effect == "zero_grad" and _may_clear(event, step)
         for outer in file.loops_around(loop.node)
         for event in program.effects.within(file, scope, outer)
     )
 
 
-def _optimizer_text(call: Call) -> str:
-    first = call.argument(0)
-    return first.text if first is not None else call.receiver.text if call.receiver is not None else "optimizer"
+def _may_clear(clearing: Event, step: Call) -> bool:
+    """Unless what is cleared certainly is, holds and is held by nothing that the optimizer steps: could it be that?"""
+    receiver = clearing.call.receiver if clearing.call is not None else None
+    cleared = _modules(receiver.value) if receiver is not None and not _is_looped_over(receiver) else None
+    stepped = _modules(optimizer_of(step).value)
+    if cleared is None or stepped is None:
+        return True
+    return bool(_made(cleared) & _made(stepped, within=True) or _made(stepped) & _made(cleared, within=True))
+
+
+def _is_looped_over(name: Expression) -> bool:
+    """Does it stand for each thing in a list, of which perhaps not all are known?"""
+    root = name.text.partition(".")[0]
+    targets = [loop.target for loop in name.file.loops_around(name.node) if not isinstance(loop, ast.While)]
+    return any(isinstance(n, ast.Name) and n.id == root for target in targets for n in ast.walk(target))
+
+
+def _modules(value: Value) -> list[Instance] | None:
+    """The modules that an optimizer certainly holds, or that something itself is; None where one is not known."""
+    if not isinstance(value, Instance) or value.call is None:
+        return None
+    return all_owners(value.call.argument_value(0, "params")) if value.is_optimizer else [value]
+
+
+def _made(modules: list[Instance], within: bool = False) -> set[ast.AST]:
+    """The calls that made modules and, if asked for, everything inside them."""
+    inside = [inner for module in modules for inner in Model(module).everything()] if within else []
+    return {module.call.node for module in (*modules, *inside) if module.call is not None}
 
 
 def treat(program: Program, finding: Finding) -> Iterator[Fix]:
@@ -130,9 +167,8 @@ def treat(program: Program, finding: Finding) -> Iterator[Fix]:
     if file is None or not isinstance(node, ast.Call):
         return
     statement = file.statement(node)
-    call = program.expression(file, node)
     if statement is not None:
-        line = f"{_optimizer_text(call)}.zero_grad()"  # type: ignore[arg-type]
+        line = f"{optimizer_of(Call(program, file, node)).text}.zero_grad()"
         found = edits.fix("clear the gradients after each step", file, [edits.insert_after(file, statement, line)])
         if found is not None:
             yield found

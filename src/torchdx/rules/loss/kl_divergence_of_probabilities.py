@@ -105,7 +105,7 @@ def treat(program: Program, finding: Finding) -> Iterator[Fix]:
             edits.replace(file, use.input.node, use.target.text),
             edits.replace(file, use.target.node, use.input.text),
         ]
-        found = edits.fix("swap the arguments", file, swap)
+        found = edits.fix("swap the arguments", file, swap, safe=finding.severity == "error")
     elif kinds[0] == "logits":
         text = f"{use.input.text}.log_softmax(dim=-1)"
         if isinstance(use.input.node, (ast.Name, ast.Call, ast.Attribute, ast.Subscript)):
@@ -116,6 +116,7 @@ def treat(program: Program, finding: Finding) -> Iterator[Fix]:
             "say that the target is a logarithm",
             where.file,
             [edits.insert_keyword(where.file, where.node, "log_target=True")],
+            safe=where is use.call and finding.severity == "error",  # a loss object may have other uses
         )
     elif len(use.ending.by) == 1:
         result = use.ending.by[0]

@@ -86,7 +86,8 @@ def _with_both(use: LossUse) -> Fix | None:
         return None
     name = "CrossEntropyLoss" if use.loss is not None else "cross_entropy"
     change = edits.replace(made.file, func, f"{made.file.text_of(func.value)}.{name}")
-    return edits.fix("let the loss apply log-softmax", made.file, [change])
+    only_here = use.loss is None and use.ending.kind == "logits"  # a loss object may have other uses
+    return edits.fix("let the loss apply log-softmax", made.file, [change], safe=only_here)
 
 
 def sick() -> None:

@@ -116,13 +116,15 @@ def treat(program: Program, finding: Finding) -> Iterator[Fix]:
             if len(files) != 1:
                 return
             file = next(iter(files.values()))
-            changes = [change for result in results for change in _without(program, file, result)]
-            found = edits.fix(f"leave out the {use.ending.operation}", file, changes) if changes else None
+            changes = [change for result in results for change in without(program, file, result)]
+            within = use.input is not None and all(result.call.node is use.input.node for result in results)
+            safe = within and finding.severity == "error"  # else others may be given the probabilities, too
+            found = edits.fix(f"leave out the {use.ending.operation}", file, changes, safe=safe) if changes else None
             if found is not None and len(changes) == len(results):
                 yield found
 
 
-def _without(program: Program, file: SourceFile, result: Result) -> Iterator[Edit]:
+def without(program: Program, file: SourceFile, result: Result) -> Iterator[Edit]:
     """Unwrap the operation's call; a layer in a Sequential becomes an Identity."""
     call, module = result.call, result.module
     if result.given is not None and module is not None and module.call is not None:

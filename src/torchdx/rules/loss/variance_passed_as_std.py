@@ -111,7 +111,9 @@ def treat(program: Program, finding: Finding) -> Iterator[Fix]:
         }
         changed = ways.get((kind, wanted))
         if changed is not None:
-            found = edits.fix(f"turn the {kind} into a {wanted}", file, [edits.replace(file, spread.node, changed)])
+            proven = finding.severity == "error"
+            change = edits.replace(file, spread.node, changed)
+            found = edits.fix(f"turn the {kind} into a {wanted}", file, [change], safe=proven)
             yield from (found,) if found is not None else ()
             return
 

@@ -51,14 +51,14 @@ def in_source(program: Program) -> Iterator[Finding]:
 def _in_rows(program: Program) -> Iterator[Call]:
     """Layer and normalisation next to each other in a Sequential or in a list of layers."""
     for call in program.calls("torch.nn.Sequential"):
-        value = call.value
+        value = call.value if b"BatchNorm" in call.file.bytes else None
         if isinstance(value, Instance):
             yield from _pairs(contents(value)[0])
     for file in program.torch_files:
-        for node in [node for node in file.index.calls.get("append", ()) if node.args]:
-            value = program.evaluate(file, node.args[0])
-            if isinstance(value, Group):
-                yield from _pairs(value.items)
+        for node in file.index.calls.get("append", ()) if b"BatchNorm" in file.bytes else ():
+            if node.args and isinstance(node.args[0], (ast.List, ast.Tuple)):
+                value = program.evaluate(file, node.args[0])
+                yield from _pairs(value.items if isinstance(value, Group) else ())
 
 
 def _pairs(items: tuple[Value, ...]) -> Iterator[Call]:

@@ -9,7 +9,8 @@ of the batch at hand; worse, each measurement moves its running mean and varianc
 
 Helped by `model.eval()` before measuring, and `model.train()` before training goes on.
 
-No fault when the randomness is wanted (Monte-Carlo dropout), or statistics are being gathered on purpose.
+No fault when the randomness is wanted (Monte-Carlo dropout, pictures drawn from noise), or statistics are being
+gathered on purpose.
 
 Sources: PyTorch documentation, "Autograd mechanics: evaluation mode"; S. Ioffe and C. Szegedy, arXiv 1502.03167;
 N. Srivastava et al., "Dropout", JMLR 15 (2014).
@@ -26,6 +27,8 @@ from torchdx.finding import Finding, Fix
 from torchdx.record import site_of
 from torchdx.source import edits
 from torchdx.source.models import Model
+from torchdx.source.phases import is_trained
+from torchdx.source.reading import words
 
 if TYPE_CHECKING:
     from torchdx.record import Record
@@ -37,6 +40,7 @@ needs = frozenset({"phase"})
 explains = frozenset({"validation-gap"})
 
 ON_PURPOSE = re.compile(r"mc_|monte|carlo|bayes|uncertain|calibrat|update_bn|stochastic|warm", re.IGNORECASE)
+NOISE = words("randn rand randn_like rand_like normal_ uniform_ sample rsample normal")
 FARTHEST = 4
 
 
@@ -52,6 +56,8 @@ def in_source(program: Program) -> Iterator[Finding]:
             continue
         if evaluation.model.call is None or _might_be_in_eval(program, evaluation):
             continue
+        if not is_trained(program, evaluation.model) or _is_drawn(call):
+            continue
         told.add(key)
         yield Finding(
             message=f"`{call.text[:40]}` measures a model with dropout or batch normalisation in training mode: "
@@ -61,6 +67,12 @@ def in_source(program: Program) -> Iterator[Finding]:
             cure="call `.eval()` on the model before measuring, and `.train()` before training goes on",
             confidence=0.9,
         )
+
+
+def _is_drawn(call: Call) -> bool:
+    """Is the model a generator that is fed noise? Its batch statistics are commonly part of what it draws."""
+    values = [value for argument in call.arguments() for value in argument.value.alternatives()]
+    return any(value.name.rpartition(".")[2] in NOISE for value in values)
 
 
 def _might_be_in_eval(program: Program, evaluation: Evaluation) -> bool:

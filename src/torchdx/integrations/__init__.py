@@ -1,0 +1,1 @@
+"""Torchdx inside other programs: each integration is a module here, and imports what only it needs."""

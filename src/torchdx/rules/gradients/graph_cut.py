@@ -1,0 +1,217 @@
+"""Between the weights and the loss the graph is cut, so backward() reaches none of them.
+
+Seen as a loss that does not fall, weights whose `.grad` stays `None`, or `RuntimeError: element 0 of tensors does not
+require grad and does not have a grad_fn`, which `requires_grad=True` at the loss then silences and does not cure.
+
+Hurts because a gradient goes back only along operations that were recorded. `.detach()`, `.data`, `.item()`,
+`.numpy()`, `argmax`, `>`, and `torch.no_grad()` record nothing. `torch.tensor(loss, requires_grad=True)` and
+`Variable(loss, requires_grad=True)` make a new tensor without a past: its gradient is 1, and goes nowhere.
+
+Helped by computing the loss from what the model gives, with nothing of that between.
+
+No fault when another path leads from the loss to the weights, or when the gradient of the new tensor itself is wanted,
+as for adversarial inputs.
+
+Sources: PyTorch documentation, "Autograd mechanics"; `torch.Tensor.detach`.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from torchdx.finding import Finding, Fix
+from torchdx.source import edits
+from torchdx.source.effects import without_gradient
+from torchdx.source.graphs import calls_around, carries_graph, differentiated, history_of, is_cut, roots_of
+from torchdx.source.values import Instance, Method, Operation, Result
+
+if TYPE_CHECKING:
+    from torchdx.finding import Site
+    from torchdx.source import Call, Program
+    from torchdx.source.expressions import Expression
+    from torchdx.source.values import Value
+
+code, family, severity = "TDX210", "gradients", "error"
+needs: frozenset[str] = frozenset()
+explains = frozenset(
+    {"not-learning", "parameter-not-optimised", "learning-rate-too-low", "gradients-cleared-before-step"}
+)
+
+REVIVED = re.compile(r"([\w.]+)\.requires_grad(?:_\(|\s*=\s*True)")
+
+
+def in_source(program: Program) -> Iterator[Finding]:
+    """Every loss that is run backward and certainly reaches no weight."""
+    told = set()
+    for call in program.calls_named("backward", "manual_backward"):
+        loss = differentiated(call)
+        if loss is None or program.effects.targets(call):
+            continue
+        for cut, words in _cuts(call, loss):
+            if cut not in told:
+                told.add(cut)
+                yield Finding(
+                    message=f"{words}: `{call.text[:50]}` reaches no weight",
+                    site=cut,
+                    evidence={"backward_at": str(call.site)},
+                    cure="compute the loss from the model's output itself, with nothing between that ends the graph",
+                    confidence=0.95,
+                )
+            break
+
+
+def _cuts(call: Call, loss: Expression) -> Iterator[tuple[Site, str]]:
+    """Where the graph of the loss ends, and how; nothing where it may lead to weights."""
+    for choice in loss.value.alternatives():
+        roots = roots_of(choice)
+        if any(not isinstance(root, Result) or not _is_newly_made(root) for root in roots):
+            return
+        if not roots and (not isinstance(choice, (Result, Operation)) or _is_revived_elsewhere(call, loss)):
+            return
+    for choice in loss.value.alternatives():
+        for root in roots_of(choice):
+            if isinstance(root, Result):
+                yield root.call.site, f"`{root.call.text[:60]}` makes a new tensor without a past"
+        for ancestor in history_of(choice):
+            found = _described(ancestor)
+            if found is not None:
+                yield found
+
+
+def _is_newly_made(root: Result) -> bool:
+    """Is it a tensor made of something that was computed, and does nobody ask for its own gradient?"""
+    if root.dotted in ("torch.nn.Parameter", "torch.Tensor.requires_grad_"):
+        return False
+    given = root.call.argument_value(0, "data")
+    while isinstance(given, Method) and given.method == "data":
+        given = given.receiver
+    if isinstance(given, Result) and given.dotted in ("torch.Tensor.item", "torch.Tensor.detach"):
+        given = given.input
+    known = any(isinstance(found, Instance) for found in roots_of(given))
+    return known and b".grad" not in root.call.file.bytes.replace(b".grad_fn", b"")
+
+
+def _is_revived_elsewhere(call: Call, loss: Expression) -> bool:
+    """Does the file make any other tensor than this loss require gradients?"""
+    if "enable_grad" in call.file.text or "set_grad_enabled" in call.file.text:
+        return True
+    return any(found.group(1) != loss.text for found in REVIVED.finditer(call.file.text))
+
+
+def _described(value: Value) -> tuple[Site, str] | None:
+    """Where a value that carried a graph is cut, and in what words; None where it is not."""
+    if not is_cut(value):
+        return None
+    if isinstance(value, Operation):
+        before = [inner for inner in value.values() if carries_graph(inner)]
+        place = value.operands[0]
+        return (place.site, "a comparison has no gradient") if before else None
+    if isinstance(value, Result) and value.module is not None:
+        switched_off = next((call for call in calls_around(value.call) if without_gradient(call)), None)
+        if switched_off is not None and not value.module.is_loss:
+            return switched_off.site, f"`{switched_off.text[:60]}` is computed where gradients are switched off"
+    elif isinstance(value, Result):
+        given = value.given if value.given is not None else value.call.argument_value(0)
+        if carries_graph(given):
+            return value.call.site, f"`{value.call.text[:60]}` ends the graph"
+    return None
+
+
+def treat(program: Program, finding: Finding) -> Iterator[Fix]:
+    """Take the cut out, where it only wraps or follows the value."""
+    file = program.file(finding.site.path) if finding.site else None
+    node = file.node_at(finding.site, ast.Call) if file is not None and finding.site else None
+    if file is None or not isinstance(node, ast.Call):
+        return
+    inner: ast.expr = node
+    if isinstance(node.func, ast.Attribute) and node.func.attr == "detach" and not node.args:
+        inner = node.func.value
+    elif node.args and any(keyword.arg == "requires_grad" for keyword in node.keywords):
+        inner = _bare(node.args[0])
+    statement = file.statement(node)
+    if inner is node or statement is None:
+        return
+    targets = statement.targets if isinstance(statement, ast.Assign) and statement.value is node else []
+    names_itself = [file.text_of(target) for target in targets] == [file.text_of(inner)]
+    change = edits.delete_statement(file, statement) if names_itself else edits.unwrap(file, node, inner)
+    found = edits.fix("leave the graph whole", file, [change])
+    if found is not None:
+        yield found
+
+
+def _bare(node: ast.expr) -> ast.expr:
+    """A value without the `.data`, `.detach()` or `.item()` after it."""
+    if isinstance(node, ast.Attribute) and node.attr == "data":
+        return _bare(node.value)
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in ("detach", "item"):
+        return _bare(node.func.value)
+    return node
+
+
+def sick() -> None:
+    import torch
+    from sklearn.datasets import load_digits
+    from torch import nn
+
+    torch.manual_seed(0)
+    digits = load_digits()
+    inputs = torch.tensor(digits.data, dtype=torch.float32) / 16
+    labels = torch.tensor(digits.target)
+    model = nn.Sequential(nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 10))
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.003)
+    for _ in range(5):
+        for rows in torch.randperm(len(inputs)).split(64):
+            optimizer.zero_grad()
+            loss = nn.functional.cross_entropy(model(inputs[rows]), labels[rows])
+            loss = torch.tensor(loss.item(), requires_grad=True)  # TDX210
+            loss.backward()
+            optimizer.step()
+    print(f"{loss.item():.3f}")
+
+
+def healthy() -> None:
+    import torch
+    from sklearn.datasets import load_digits
+    from torch import nn
+
+    torch.manual_seed(0)
+    digits = load_digits()
+    inputs = torch.tensor(digits.data, dtype=torch.float32) / 16
+    labels = torch.tensor(digits.target)
+    model = nn.Sequential(nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 10))
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.003)
+    for _ in range(5):
+        for rows in torch.randperm(len(inputs)).split(64):
+            optimizer.zero_grad()
+            loss = nn.functional.cross_entropy(model(inputs[rows]), labels[rows])
+            loss.backward()
+            optimizer.step()
+    print(f"{loss.item():.3f}")
+
+
+def looks_like_it() -> None:
+    import torch
+    from sklearn.datasets import load_digits
+    from torch import nn
+
+    torch.manual_seed(0)
+    digits = load_digits()
+    inputs = torch.tensor(digits.data, dtype=torch.float32) / 16
+    labels = torch.tensor(digits.target)
+    body = nn.Sequential(nn.Linear(64, 64), nn.ReLU())
+    head = nn.Linear(64, 10)
+    optimizer = torch.optim.Adam([*body.parameters(), *head.parameters()], lr=0.003)
+    for _ in range(5):
+        for rows in torch.randperm(len(inputs)).split(64):
+            optimizer.zero_grad()
+            features = body(inputs[rows])
+            kept = torch.autograd.Variable(features.detach(), requires_grad=True)
+            loss = nn.functional.cross_entropy(head(kept), labels[rows])
+            right = (head(kept).argmax(1) == labels[rows]).float().mean()
+            (loss * (2 - right)).backward()
+            features.backward(kept.grad)
+            optimizer.step()
+    print(f"{loss.item():.3f}")

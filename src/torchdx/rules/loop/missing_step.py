@@ -1,0 +1,236 @@
+"""A training loop lacks its step, or its backward pass: gradients without a step, or steps without gradients.
+
+Seen as a loss that wanders around its first value while everything seems to run; no weight ever changes.
+
+Hurts because training takes both: `backward()` puts dL/dw into `.grad`, `step()` moves w by it. Without the step the
+gradients are computed and thrown away; without the backward pass the step finds none, and a parameter without a
+gradient is passed over.
+
+Helped by the missing line: `loss.backward()`, then `optimizer.step()`.
+
+No fault when gradients are only looked at, as in an attack on the input or a saliency map; when weights or gradients
+are set by hand; or when the optimizer is handed to code that may step it.
+
+Sources: PyTorch tutorial, "Optimizing Model Parameters"; PyTorch documentation, `torch.optim`, "Taking an optimization
+step".
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from torchdx.finding import Finding, Fix
+from torchdx.source import Call, edits
+from torchdx.source.reading import words
+from torchdx.source.values import SCHEDULERS, Instance
+
+if TYPE_CHECKING:
+    from torchdx.source import Program, Round, SourceFile
+    from torchdx.source.index import LoopNode
+
+code, family, severity = "TDX908", "loop", "error"
+needs: frozenset[str] = frozenset()
+explains = frozenset({"not-learning"})
+
+BY_HAND = re.compile(rb"\.grad\b|\.data\s*([-+*/]?=[^=]|\.\w+_\()|autograd\.grad")
+KNOWING = words("zero_grad state_dict load_state_dict add_param_group print len id isinstance")
+"""What may be done with an optimizer, or to it, without a step being hidden there."""
+
+
+@dataclass(frozen=True)
+class Gap:
+    """A round that lacks a line: after which statement it belongs, or before which, and what it says."""
+
+    message: str
+    call: Call
+    line: str
+    before: bool = False
+
+
+def in_source(program: Program) -> Iterator[Finding]:
+    """Every loop that computes gradients for an optimizer and never steps it, or steps it and never computes any."""
+    for gap in _gaps(program):
+        yield Finding(
+            message=gap.message,
+            site=gap.call.site,
+            cure=f"call `{gap.line}`" if gap.line else "run backward() on the loss before the step",
+            confidence=0.95,
+        )
+
+
+def _gaps(program: Program) -> Iterator[Gap]:
+    told = set()
+    for gap in (*_without_step(program), *_without_backward(program)):
+        if gap.call.site not in told:
+            told.add(gap.call.site)
+            yield gap
+
+
+def _without_step(program: Program) -> Iterator[Gap]:
+    for round_ in program.stepless_loops:
+        backwards = [event.call for event in round_.directly if event.effect == "backward" and event.certain]
+        clearings = [event.call for event in round_.directly if event.effect == "zero_grad"]
+        if round_.does("opaque") or len(backwards) != 1 or len(clearings) != 1 or _handles_gradients(round_):
+            continue
+        backward, clearing = backwards[0], clearings[0]
+        made = _optimizer(clearing)
+        if backward is None or clearing is None or made is None or clearing.receiver is None:
+            continue
+        if not _may_be_stepped(program, made):
+            text = f"{clearing.receiver.text}.step()"
+            message = f"this loop runs `{backward.text}` in every round, but nothing ever calls `{text}`"
+            yield Gap(message, backward, text)
+
+
+def _without_backward(program: Program) -> Iterator[Gap]:
+    losses = {use.call.node: use.call for use in program.loss_uses}
+    for step in program.calls_named("step") if losses else ():
+        file, loop = step.file, next(step.file.loops_around(step.node), None)
+        if loop is None or step.node.args or b".grad" in file.bytes or _optimizer(step) is None:
+            continue
+        scope = file.scope_of(loop).node
+        computed = [losses[node] for node in file.index.calls_in[scope] if node in losses and _inside(node, loop)]
+        effects = [event.effect for event in program.effects.within(file, scope, loop)] if len(computed) == 1 else []
+        if effects.count("step") == 1 and "zero_grad" in effects and not {"backward", "opaque"}.intersection(effects):
+            named = _name_of(computed[0])
+            message = f"`{step.text}` runs in every round, but nothing calls backward(), so there is no gradient"
+            yield Gap(message, step, f"{named}.backward()" if named else "", before=True)
+
+
+def _optimizer(call: Call | None) -> Call | None:
+    """The call that made the optimizer before the dot, if it is certainly one of torch's."""
+    made = call.receiver.value if call is not None and call.receiver is not None else None
+    return made.call if isinstance(made, Instance) and made.is_optimizer and made.definition is None else None
+
+
+def _may_be_stepped(program: Program, made: Call) -> bool:
+    """Could anything, anywhere, step this optimizer? Handed to code that is not torch's, it could."""
+    names = {name.id if isinstance(name, ast.Name) else name.attr for name in _names_of(made)}
+    for call in program.calls_named("step"):
+        own = call.receiver
+        if own is not None and (not isinstance(own.value, Instance) or own.value.call is made):
+            return True
+        if own is not None and isinstance(own.value, Instance) and own.value.is_optimizer:
+            return True
+    return not names or any(_hands_on(file, names, program) for file in program.torch_files)
+
+
+def _hands_on(file: SourceFile, names: set[str], program: Program) -> bool:
+    """Is something so named given to a call, returned, or put elsewhere, other than to a scheduler?"""
+    for node, above in file.index.parents.items():
+        word = node.id if isinstance(node, ast.Name) else node.attr if isinstance(node, ast.Attribute) else ""
+        if word not in names or isinstance(getattr(node, "ctx", None), ast.Store):
+            continue
+        if isinstance(above, ast.Attribute):
+            if above.attr not in KNOWING:
+                return True
+        elif not (isinstance(above, ast.Call) and Call(program, file, above).name.startswith(SCHEDULERS)):
+            return True
+    return False
+
+
+def _names_of(made: Call) -> Iterator[ast.Name | ast.Attribute]:
+    statement = made.file.statement(made.node)
+    for target in statement.targets if isinstance(statement, ast.Assign) else ():
+        if isinstance(target, ast.Name | ast.Attribute):
+            yield target
+
+
+def _handles_gradients(round_: Round) -> bool:
+    """Are gradients looked at, or weights moved, by hand?"""
+    return BY_HAND.search(round_.file.bytes) is not None
+
+
+def _inside(node: ast.Call, loop: LoopNode) -> bool:
+    return loop.lineno <= node.lineno <= (loop.end_lineno or 0)
+
+
+def _name_of(loss: Call) -> str:
+    statement = loss.file.statement(loss.node)
+    target = statement.targets[0] if isinstance(statement, ast.Assign) and len(statement.targets) == 1 else None
+    return target.id if isinstance(target, ast.Name) else ""
+
+
+def treat(program: Program, finding: Finding) -> Iterator[Fix]:
+    """Write the missing line."""
+    for gap in _gaps(program):
+        statement = gap.call.file.statement(gap.call.node)
+        if gap.call.site == finding.site and statement is not None and gap.line:
+            write = edits.insert_before if gap.before else edits.insert_after
+            fix = edits.fix(f"call {gap.line}", gap.call.file, [write(gap.call.file, statement, gap.line)])
+            if fix is not None:
+                yield fix
+
+
+def sick() -> None:
+    import torch
+    from sklearn.datasets import load_digits
+    from torch import nn
+
+    torch.manual_seed(0)
+    digits = load_digits()
+    inputs = torch.tensor(digits.data, dtype=torch.float32) / 16
+    labels = torch.tensor(digits.target)
+    model = nn.Sequential(nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 10))
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.003)
+    loss_of = nn.CrossEntropyLoss()
+    for _ in range(10):
+        for rows in torch.randperm(len(inputs)).split(64):
+            optimizer.zero_grad()
+            loss = loss_of(model(inputs[rows]), labels[rows])
+            loss.backward()  # TDX908
+    print(f"{loss.item():.3f}")
+
+
+def healthy() -> None:
+    import torch
+    from sklearn.datasets import load_digits
+    from torch import nn
+
+    torch.manual_seed(0)
+    digits = load_digits()
+    inputs = torch.tensor(digits.data, dtype=torch.float32) / 16
+    labels = torch.tensor(digits.target)
+    model = nn.Sequential(nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 10))
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.003)
+    loss_of = nn.CrossEntropyLoss()
+    for _ in range(10):
+        for rows in torch.randperm(len(inputs)).split(64):
+            optimizer.zero_grad()
+            loss = loss_of(model(inputs[rows]), labels[rows])
+            loss.backward()
+            optimizer.step()
+    print(f"{loss.item():.3f}")
+
+
+def looks_like_it() -> None:
+    import torch
+    from sklearn.datasets import load_digits
+    from torch import nn
+
+    torch.manual_seed(0)
+    digits = load_digits()
+    inputs = torch.tensor(digits.data, dtype=torch.float32) / 16
+    labels = torch.tensor(digits.target)
+    model = nn.Sequential(nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 10))
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.003)
+    loss_of = nn.CrossEntropyLoss()
+    for _ in range(10):
+        for rows in torch.randperm(len(inputs)).split(64):
+            optimizer.zero_grad()
+            loss = loss_of(model(inputs[rows]), labels[rows])
+            loss.backward()
+            optimizer.step()
+    for rows in torch.arange(len(inputs)).split(64):
+        optimizer.zero_grad()
+        images = inputs[rows].requires_grad_()
+        loss = loss_of(model(images), labels[rows])
+        loss.backward()
+        assert images.grad is not None
+        saliency = images.grad.abs().mean()
+    print(f"{saliency:.2e}")
+    print(f"{loss.item():.3f}")

@@ -1,0 +1,229 @@
+"""Gradients of several batches are added up for one step, and nothing divides by their number.
+
+Seen as training that becomes unstable, or needs another learning rate, as soon as the number of batches per step is
+changed.
+
+Hurts because `backward()` adds: after N batches `.grad` holds the sum of N means, N times the mean over all of their
+samples. A step of SGD is then N times as long as the learning rate says, and weight decay N times weaker beside it.
+
+Helped by `(loss / N).backward()`.
+
+No fault when the loss is a sum over samples that is divided elsewhere, when the learning rate was chosen for the sum,
+or when the gradients are clipped to a norm in any case. Adam divides by the gradient's size, so there it is a note.
+
+Sources: PyTorch, "Automatic Mixed Precision examples", section "Gradient accumulation"; Goyal et al., "Accurate, Large
+Minibatch SGD" (2017).
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from torchdx.finding import Finding, Fix
+from torchdx.source import Call, Expression, edits, optimizer_of
+from torchdx.source.losses import KINDS
+from torchdx.source.values import Instance, Operation, Result, literal
+from torchdx.source.walks import walk
+
+if TYPE_CHECKING:
+    from torchdx.source import Event, Program, SourceFile, TrainingLoop
+    from torchdx.source.values import Value
+
+code, family, severity = "TDX906", "loop", "warning"
+needs: frozenset[str] = frozenset()
+explains = frozenset({"learning-rate-too-high", "exploding-gradient", "diverged"})
+
+LOSSES = frozenset({f"torch.nn.{name}" for name in KINDS} | {f"torch.nn.functional.{kind}" for kind in KINDS.values()})
+
+
+@dataclass(frozen=True)
+class Accumulation:
+    """A backward pass in every round, a step in every Nth."""
+
+    loss: Expression
+    backward: Call
+    step: Call
+    rounds: Expression
+
+
+def in_source(program: Program) -> Iterator[Finding]:
+    """Every accumulation of means that is not divided."""
+    for found in _undivided(program):
+        made = optimizer_of(found.step).value.alternatives()
+        plain = all(isinstance(value, Instance) and value.is_a("torch.optim.SGD") for value in made)
+        yield Finding(
+            message=f"`{found.step.text}` follows the sum of {found.rounds.text} batches' gradients, each the mean of "
+            f"its batch: nothing divides by {found.rounds.text}",
+            site=found.backward.site,
+            evidence={"step_at": str(found.step.site)},
+            cure=f"`({found.loss.text} / {found.rounds.text}).backward()`",
+            confidence=0.88,
+            severity=None if plain else "note",
+        )
+
+
+def _undivided(program: Program) -> Iterator[Accumulation]:
+    for loop in program.training_loops:
+        found = _accumulation(loop)
+        if found is None or found.rounds.literal == 1 or _divides(found):
+            continue
+        values = found.loss.value.alternatives()
+        if all(_is_mean(value) for value in values):
+            yield found
+
+
+def _accumulation(loop: TrainingLoop) -> Accumulation | None:
+    """One backward pass in every round; one step and one clearing together in every Nth; and nothing in doubt."""
+    if loop.does("opaque", "clip"):
+        return None
+    backwards, steps, clearings = loop.all("backward"), loop.all("step"), loop.all("zero_grad")
+    if not len(backwards) == len(steps) == len(clearings) == 1 or loop.is_conditional(backwards[0]):
+        return None
+    backward, step, clearing = backwards[0].call, steps[0].call, clearings[0].call
+    if backward is None or step is None or clearing is None or backward.receiver is None:
+        return None
+    rounds = _rounds_between(steps[0])
+    together = _block(step) == _block(clearing)
+    plain = backward.method == "backward" and not _is_framework(backward)
+    at_home = backwards[0].home is loop.node is steps[0].home
+    if rounds is None or not together or not plain or not at_home:
+        return None
+    return Accumulation(_unscaled(backward.receiver), backward, step, rounds)
+
+
+def _rounds_between(step: Event) -> Expression | None:
+    """The N of the condition `i % N == 0` that a step stands under."""
+    guard = next(step.call.guards(), None) if step.call is not None else None
+    test = guard.node if guard is not None else None
+    counts = isinstance(test, ast.Compare) and isinstance(test.left, ast.BinOp) and isinstance(test.left.op, ast.Mod)
+    if guard is None or not counts or not isinstance(test.ops[0], ast.Eq):  # type: ignore[union-attr]
+        return None
+    return guard.at(test.left.right)  # type: ignore[union-attr]
+
+
+def _block(call: Call) -> int:
+    statement = call.file.statement(call.node)
+    return id(edits.block_of(call.file, statement)) if statement is not None else 0
+
+
+def _is_framework(backward: Call) -> bool:
+    """`accelerator.backward(loss)` and its like divide by themselves."""
+    return bool(backward.node.args)
+
+
+def _unscaled(loss: Expression) -> Expression:
+    """The loss inside `scaler.scale(loss)`."""
+    if isinstance(loss.node, ast.Call) and isinstance(loss.node.func, ast.Attribute) and loss.node.func.attr == "scale":
+        return loss.at(loss.node.args[0]) if loss.node.args else loss
+    return loss
+
+
+def _divides(found: Accumulation) -> bool:
+    """Is anything in the file divided by the number of rounds, or a gradient or a learning rate made to fit?"""
+    word = re.escape(re.split(r"\W", found.rounds.text)[-1] or found.rounds.text).encode()
+    pattern = rb"(/=?|div_?\()\s*(float\()?[\w.\[\]'\"]*" + word + rb"|1(\.0?)?\s*/.*" + word + rb"|\blr\b.*" + word
+    pattern += rb"|" + word + rb".*\blr\b|\.grad\b[^\n]*(/|\*|div|mul)"
+    return any(re.search(pattern, file.bytes) for file in {found.backward.file, found.step.file})
+
+
+@walk(False)
+def _is_mean(value: Value) -> bool:
+    """Is it certainly a mean over the samples of a batch, or a sum of such means?"""
+    if isinstance(value, Operation) and value.operator == "Add":
+        return all(_is_mean(part) for side in value.values() for part in side.alternatives())
+    if not isinstance(value, Result) or value.dotted not in LOSSES:
+        return False
+    made = value.module.call if value.module is not None else value.call
+    if made is None or made.gives("size_average") or made.gives("reduce") or not made.is_certain:
+        return False
+    given = made.argument(None, "reduction")
+    return given is None or literal(given.value) == "mean"
+
+
+def treat(program: Program, finding: Finding) -> Iterator[Fix]:
+    """Divide each loss by the number of rounds."""
+    for found in _undivided(program):
+        if found.backward.site == finding.site and found.backward.function is found.step.function:
+            file: SourceFile = found.loss.file
+            text = f"{found.loss.text} / {found.rounds.text}"
+            inside = found.backward.receiver is not None and found.loss.node is not found.backward.receiver.node
+            change = edits.replace(file, found.loss.node, text if inside else f"({text})")
+            fix = edits.fix("divide each loss by the number of batches per step", file, [change])
+            if fix is not None:
+                yield fix
+
+
+def sick() -> None:
+    import torch
+    from sklearn.datasets import load_digits
+    from torch import nn
+
+    torch.manual_seed(0)
+    digits = load_digits()
+    inputs = torch.tensor(digits.data, dtype=torch.float32) / 16
+    labels = torch.tensor(digits.target)
+    model = nn.Sequential(nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 10))
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.05)
+    loss_of = nn.CrossEntropyLoss()
+    together = 4
+    for _ in range(10):
+        for count, rows in enumerate(torch.randperm(len(inputs)).split(16)):
+            loss = loss_of(model(inputs[rows]), labels[rows])
+            loss.backward()  # TDX906
+            if (count + 1) % together == 0:
+                optimizer.step()
+                optimizer.zero_grad()
+    print(f"{loss.item():.3f}")
+
+
+def healthy() -> None:
+    import torch
+    from sklearn.datasets import load_digits
+    from torch import nn
+
+    torch.manual_seed(0)
+    digits = load_digits()
+    inputs = torch.tensor(digits.data, dtype=torch.float32) / 16
+    labels = torch.tensor(digits.target)
+    model = nn.Sequential(nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 10))
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.2)
+    loss_of = nn.CrossEntropyLoss()
+    together = 4
+    for _ in range(10):
+        for count, rows in enumerate(torch.randperm(len(inputs)).split(16)):
+            loss = loss_of(model(inputs[rows]), labels[rows]) / together
+            loss.backward()
+            if (count + 1) % together == 0:
+                optimizer.step()
+                optimizer.zero_grad()
+    print(f"{loss.item():.3f}")
+
+
+def looks_like_it() -> None:
+    import torch
+    from sklearn.datasets import load_digits
+    from torch import nn
+
+    torch.manual_seed(0)
+    digits = load_digits()
+    inputs = torch.tensor(digits.data, dtype=torch.float32) / 16
+    labels = torch.tensor(digits.target)
+    model = nn.Sequential(nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 10))
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.2)
+    total = nn.CrossEntropyLoss(reduction="sum")
+    together = 4
+    for _ in range(10):
+        for count, rows in enumerate(torch.randperm(len(inputs)).split(16)):
+            loss = total(model(inputs[rows]), labels[rows])
+            loss.backward()
+            if (count + 1) % together == 0:
+                for parameter in model.parameters():
+                    assert parameter.grad is not None
+                    parameter.grad /= 64
+                optimizer.step()
+                optimizer.zero_grad()
+    print(f"{loss.item():.3f}")

@@ -1,0 +1,196 @@
+"""A loss over several classes is given one score, or one for each class by itself is given shares that sum to 1.
+
+Seen as a loss that is exactly 0 from the first step on, or as "Target 1 is out of bounds".
+
+Hurts because `cross_entropy` divides by the sum over all classes: with one class the probability is exp(x) / exp(x),
+which is 1 whatever the score, so the loss is 0, the gradient is 0, and nothing is learnt. `binary_cross_entropy` takes
+each class by itself, as where several may be true at once; after a softmax one can only rise where another falls.
+
+Helped by `binary_cross_entropy_with_logits` (`BCEWithLogitsLoss`) for one score, with targets of its shape in floating
+point; or by as many outputs as there are classes; for one class out of several by `cross_entropy` on the logits.
+
+No fault when the scores of several candidates, one each, are brought side by side before the loss.
+
+Sources: PyTorch documentation, `torch.nn.CrossEntropyLoss` and `torch.nn.BCELoss`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from torchdx.finding import Finding, Fix
+from torchdx.source.endings import LINEAR
+from torchdx.source.losses import exchanged
+from torchdx.source.ranks import KEEPING, rank_of
+from torchdx.source.values import Result, Value, literal
+from torchdx.source.walks import walk
+
+if TYPE_CHECKING:
+    from torchdx.source import LossUse, Program
+
+code, family, severity = "TDX612", "loss", "error"
+needs: frozenset[str] = frozenset()
+explains = frozenset({"not-learning", "vanishing-gradient"})
+
+LAYERS = ("Linear", "Conv1d", "Conv2d", "Conv3d")
+
+
+def in_source(program: Program) -> Iterator[Finding]:
+    """Every cross entropy of a single score, and every binary one of a softmax."""
+    for use in program.losses("cross_entropy"):
+        layers = _single(use.input.value) if use.input is not None else ()
+        if layers:
+            yield _of_one(use, layers[0])
+    for use in program.losses("binary_cross_entropy"):
+        if use.ending.operation == "softmax":
+            place = use.ending.by[0].call.site
+            yield Finding(
+                message="`binary_cross_entropy` judges each class by itself, and a softmax "
+                f"({place.seen_from(use.site.path)}) has made them share one whole",
+                site=use.site,
+                evidence={"operation": "softmax", "operation_at": str(place)},
+                cure="where one class is true, use cross_entropy on the logits; where several may be, a sigmoid",
+                confidence=0.8,
+                severity="note",
+            )
+
+
+def _of_one(use: LossUse, layer: Result) -> Finding:
+    home = layer.module.call if layer.module is not None and layer.module.call is not None else layer.call
+    name = layer.name.rpartition(".")[2]
+    proven = name != "Linear" or rank_of(layer) == 2
+    return Finding(
+        message=f"`cross_entropy` is given one score (`{home.text[:40]}`, {home.site.seen_from(use.site.path)}): over "
+        "one class the probability is always 1, and the loss 0",
+        site=use.site,
+        evidence={"outputs": 1, "layer_at": str(home.site)},
+        cure="use BCEWithLogitsLoss, with targets in floating point and of the same shape; or give the layer as many "
+        "outputs as there are classes",
+        confidence=0.95 if proven else 0.85,
+        severity=None if proven else "warning",
+    )
+
+
+@walk(())
+def _single(value: Value) -> tuple[Result, ...]:
+    """The layers with one output that the value certainly comes out of, its shape as they left it."""
+    found: list[Result] = []
+    for choice in value.alternatives():
+        if not isinstance(choice, Result):
+            return ()
+        last = choice.dotted.rpartition(".")[2]
+        if LINEAR.match(choice.dotted):
+            inner = [choice] if last in LAYERS and _outputs(choice) == 1 else []
+        else:
+            inner = list(_single(choice.input)) if last in KEEPING else []
+        if not inner:
+            return ()
+        found += inner
+    return tuple(found)
+
+
+def _outputs(layer: Result) -> object | None:
+    home = layer.module.call if layer.module is not None else None
+    place = 1
+    name = "out_features" if layer.dotted.endswith("Linear") else "out_channels"
+    return literal(home.argument_value(place, name)) if home is not None else None
+
+
+def treat(program: Program, finding: Finding) -> Iterator[Fix]:
+    """Take the binary loss, which is meant for one score."""
+    if "outputs" in finding.evidence:
+        for use in program.losses("cross_entropy"):
+            if use.site == finding.site:
+                title = "take the binary cross entropy"
+                found = exchanged(use, "BCEWithLogitsLoss", "binary_cross_entropy_with_logits", title)
+                if found is not None:
+                    yield found
+
+
+def sick() -> None:
+    import torch
+    from sklearn.datasets import load_breast_cancer
+    from torch import nn
+
+    class Net(nn.Module):
+        def __init__(self, features: int) -> None:
+            super().__init__()
+            self.hidden = nn.Linear(features, 32)
+            self.out = nn.Linear(32, 1)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            score: torch.Tensor = self.out(torch.relu(self.hidden(x.flatten(1))))
+            return score
+
+    torch.manual_seed(0)
+    cancer = load_breast_cancer()
+    inputs = torch.tensor((cancer.data - cancer.data.mean(0)) / cancer.data.std(0), dtype=torch.float32)
+    labels = torch.tensor(cancer.target, dtype=torch.float32).unsqueeze(1)
+    model, loss_of = Net(30), nn.CrossEntropyLoss()
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.003)
+    for _ in range(10):
+        for rows in torch.randperm(len(inputs)).split(32):
+            optimizer.zero_grad()
+            loss = loss_of(model(inputs[rows]), labels[rows])  # TDX612
+            loss.backward()
+            optimizer.step()
+    print(f"{loss.item():.3f}")
+
+
+def healthy() -> None:
+    import torch
+    from sklearn.datasets import load_breast_cancer
+    from torch import nn
+
+    class Net(nn.Module):
+        def __init__(self, features: int) -> None:
+            super().__init__()
+            self.hidden = nn.Linear(features, 32)
+            self.out = nn.Linear(32, 1)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            score: torch.Tensor = self.out(torch.relu(self.hidden(x.flatten(1))))
+            return score
+
+    torch.manual_seed(0)
+    cancer = load_breast_cancer()
+    inputs = torch.tensor((cancer.data - cancer.data.mean(0)) / cancer.data.std(0), dtype=torch.float32)
+    labels = torch.tensor(cancer.target, dtype=torch.float32).unsqueeze(1)
+    model, loss_of = Net(30), nn.BCEWithLogitsLoss()
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.003)
+    for _ in range(10):
+        for rows in torch.randperm(len(inputs)).split(32):
+            optimizer.zero_grad()
+            loss = loss_of(model(inputs[rows]), labels[rows])
+            loss.backward()
+            optimizer.step()
+    print(f"{loss.item():.3f}")
+
+
+def looks_like_it() -> None:
+    import torch
+    from torch import nn
+
+    class Chooser(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.hidden = nn.Linear(6, 32)
+            self.score = nn.Linear(32, 1)
+
+        def forward(self, candidates: torch.Tensor) -> torch.Tensor:
+            scores: torch.Tensor = self.score(torch.relu(self.hidden(candidates)))
+            return scores.squeeze(-1)
+
+    torch.manual_seed(0)
+    candidates = torch.randn(1024, 5, 6)
+    best = candidates.sum(-1).argmax(1)
+    model = Chooser()
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
+    for _ in range(10):
+        for rows in torch.randperm(len(candidates)).split(64):
+            optimizer.zero_grad()
+            loss = nn.functional.cross_entropy(model(candidates[rows]), best[rows])
+            loss.backward()
+            optimizer.step()
+    print(f"{loss.item():.3f}")

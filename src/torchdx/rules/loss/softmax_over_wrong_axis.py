@@ -1,0 +1,246 @@
+"""A softmax, or the choice of the best class, goes along the batch in place of the classes, or along an axis left open.
+
+Seen as a loss that starts at the logarithm of the batch's size, predictions that change with the other samples of the
+batch, a last batch of another size that behaves differently; or as the warning "Implicit dimension choice for softmax".
+
+Hurts because a softmax makes what lies along its axis sum to 1. Along the batch, samples compete for a class: the
+probability of one depends on what else is in the batch, and `nll_loss` reads numbers that are no distribution over
+classes. Left open, the axis is 1 for two dimensions or four, and 0 for one or three: of a sequence (N, T, C) the batch.
+
+Helped by `dim=-1`, or `dim=1` for the classes of pictures (N, C, H, W).
+
+No fault when there is one sample and no batch, or samples shall compete, as in some attentions and pointers.
+
+Sources: PyTorch documentation, `torch.nn.functional.softmax`: "Calling softmax without dim is deprecated".
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from torchdx.finding import Edit, Finding, Fix
+from torchdx.source import edits, ending_of
+from torchdx.source.ranks import rank_of
+from torchdx.source.values import Result, literal
+
+if TYPE_CHECKING:
+    from torchdx.source import Call, Expression, Program
+
+code, family, severity = "TDX609", "loss", "error"
+needs: frozenset[str] = frozenset()
+explains = frozenset({"not-learning", "initial-loss-off-scale", "overfitting"})
+
+FUNCTIONS = ("softmax", "log_softmax", "softmin")
+LAYERS = ("Softmax", "LogSoftmax", "Softmin")
+
+
+def in_source(program: Program) -> Iterator[Finding]:
+    """Every softmax along the batch before a likelihood, every choice along it, and every softmax with no axis."""
+    yield from _along_batch(program)
+    yield from _chosen_along_batch(program)
+    yield from _open(program)
+
+
+def _along_batch(program: Program) -> Iterator[Finding]:
+    for use in program.losses("nll_loss", "kl_div", "cross_entropy"):
+        for result in use.ending.by:
+            axis = _axis(result)
+            rank = rank_of(result.input) if axis is not None and literal(axis.value) == 0 else None
+            if axis is not None and rank is not None and rank > 1:
+                yield Finding(
+                    message=f"`{use.kind}` needs a distribution over the classes, and the {use.ending.operation} "
+                    f"({axis.site.seen_from(use.site.path)}) has dim=0, the batch",
+                    site=axis.site,
+                    evidence={"dim": 0, "dimensions": rank},
+                    cure="write dim=1",
+                    confidence=0.97,
+                )
+
+
+def _axis(result: Result) -> Expression | None:
+    """The axis of a softmax, as given to the layer, the function or the method."""
+    if result.module is not None:
+        return result.module.call.argument(0, "dim") if result.module.call is not None else None
+    return result.call.argument(1 if result.given is None else 0, "dim")
+
+
+def _chosen_along_batch(program: Program) -> Iterator[Finding]:
+    for call in program.calls_named("argmax", "max"):
+        axis = _zero(call)
+        if axis is None or call.name not in ("", "torch.argmax", "torch.max"):
+            continue
+        scores = call.argument(0, "input") if call.name else call.receiver
+        if scores is None or not _is_compared(call) or rank_of(scores.value) != 2:
+            continue
+        ending = ending_of(scores.value)
+        if ending.operation in ("linear", "softmax", "log_softmax"):
+            yield Finding(
+                message=f"`{call.text[:50]}` takes the best sample for every class, and is compared as if it were the "
+                "best class for every sample",
+                site=axis.site,
+                evidence={"dim": 0, "dimensions": 2},
+                cure="write dim=1",
+                confidence=0.9,
+                severity="warning",
+            )
+
+
+def _zero(call: Call) -> Expression | None:
+    """The axis, where it is written as 0."""
+    node = call.node
+    place = 1 if call.name else 0
+    given = [keyword.value for keyword in node.keywords if keyword.arg == "dim"] or node.args[place : place + 1]
+    is_zero = bool(given) and isinstance(given[0], ast.Constant) and given[0].value == 0 and given[0].value is not False
+    return call.at(given[0]) if is_zero else None
+
+
+def _is_compared(call: Call) -> bool:
+    """Is it, or the name that it is given, compared for equality in its function?"""
+    file = call.file
+    statement = file.statement(call.node)
+    if any(isinstance(above, ast.Compare) for above in file.ancestors(call.node)):
+        return True
+    target = statement.targets[0] if isinstance(statement, ast.Assign) else None
+    last = target.elts[-1] if isinstance(target, ast.Tuple) and target.elts else target
+    if not isinstance(last, ast.Name):
+        return False
+    scope = file.scope_of(call.node).node
+    text = file.text if isinstance(scope, ast.Module) else file.text_of(scope)
+    return re.search(rf"\b{last.id}\b\s*==|==\s*{last.id}\b|\beq\(\s*{last.id}\b|\b{last.id}\.eq\(", text) is not None
+
+
+def _open(program: Program) -> Iterator[Finding]:
+    functions = program.calls(*(f"torch.nn.functional.{name}" for name in FUNCTIONS))
+    for call in (*functions, *program.calls(*(f"torch.nn.{name}" for name in LAYERS))):
+        place = 1 if call.name.startswith("torch.nn.functional") else 0
+        unsure = any(keyword.arg in (None, "dim") for keyword in call.node.keywords)
+        if unsure or len(call.node.args) > place or not call.is_certain:
+            continue
+        given = call.argument(0, "input") if place else None
+        rank = rank_of(given.value) if given is not None else None
+        yield Finding(
+            message=f"`{' '.join(call.text.split())[:40]}` has no `dim`: "
+            + (
+                "of three dimensions it takes the first"
+                if rank == 3
+                else "which it takes depends on how many there are"
+            ),
+            site=call.site,
+            evidence={"dimensions": rank} if rank is not None else {},
+            cure="write `dim=-1` (or `dim=1` for the classes of pictures)",
+            confidence=0.97,
+            severity="warning" if rank == 3 else "note",
+        )
+
+
+def treat(program: Program, finding: Finding) -> Iterator[Fix]:
+    """Name the axis."""
+    file = program.file(finding.site.path) if finding.site else None
+    if file is None or finding.site is None:
+        return
+    node = file.node_at(finding.site, ast.Constant, ast.Call)
+    change: Edit | None = None
+    if isinstance(node, ast.Constant) and finding.evidence.get("dim") == 0:
+        change = edits.replace(file, node, "1")
+    elif isinstance(node, ast.Call) and "dim" not in finding.evidence:
+        change = edits.insert_keyword(file, node, "dim=-1")
+    found = edits.fix("name the axis of the classes", file, [change]) if change is not None else None
+    if found is not None:
+        yield found
+
+
+def sick() -> None:
+    import torch
+    from sklearn.datasets import load_digits
+    from torch import nn
+    from torch.nn import functional as F
+
+    class Net(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.hidden = nn.Linear(64, 64)
+            self.out = nn.Linear(64, 10)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            x = torch.relu(self.hidden(x.flatten(1)))
+            return F.log_softmax(self.out(x), dim=0)  # TDX609
+
+    torch.manual_seed(0)
+    digits = load_digits()
+    inputs = torch.tensor(digits.images, dtype=torch.float32) / 16
+    labels = torch.tensor(digits.target)
+    model = Net()
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.003)
+    for _ in range(10):
+        for rows in torch.randperm(len(inputs)).split(64):
+            optimizer.zero_grad()
+            loss = F.nll_loss(model(inputs[rows]), labels[rows])
+            loss.backward()
+            optimizer.step()
+    print(f"{loss.item():.3f}")
+
+
+def healthy() -> None:
+    import torch
+    from sklearn.datasets import load_digits
+    from torch import nn
+    from torch.nn import functional as F
+
+    class Net(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.hidden = nn.Linear(64, 64)
+            self.out = nn.Linear(64, 10)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            x = torch.relu(self.hidden(x.flatten(1)))
+            return F.log_softmax(self.out(x), dim=1)
+
+    torch.manual_seed(0)
+    digits = load_digits()
+    inputs = torch.tensor(digits.images, dtype=torch.float32) / 16
+    labels = torch.tensor(digits.target)
+    model = Net()
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.003)
+    for _ in range(10):
+        for rows in torch.randperm(len(inputs)).split(64):
+            optimizer.zero_grad()
+            loss = F.nll_loss(model(inputs[rows]), labels[rows])
+            loss.backward()
+            optimizer.step()
+    print(f"{loss.item():.3f}")
+
+
+def looks_like_it() -> None:
+    import torch
+    from sklearn.datasets import load_digits
+    from torch import nn
+    from torch.nn import functional as F
+
+    class Net(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.hidden = nn.Linear(64, 64)
+            self.out = nn.Linear(64, 10)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            x = torch.relu(self.hidden(x.flatten()))
+            return F.log_softmax(self.out(x), dim=0)
+
+    torch.manual_seed(0)
+    digits = load_digits()
+    inputs = torch.tensor(digits.images, dtype=torch.float32) / 16
+    labels = torch.tensor(digits.target)
+    model, right = Net(), 0
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.001)
+    for row in torch.randperm(len(inputs))[:1000].tolist():
+        optimizer.zero_grad()
+        scores = model(inputs[row])
+        loss = F.nll_loss(scores, labels[row])
+        loss.backward()
+        optimizer.step()
+        right += int(scores.argmax(0) == labels[row])
+    print(right / 1000)

@@ -1,0 +1,275 @@
+"""A scheduler that counts epochs is stepped every batch, or one that counts batches is stepped every epoch.
+
+Seen as a learning rate that has fallen to nothing within the first epoch, that swings up and down many times, or that
+hardly ever leaves its warm-up.
+
+Hurts because a schedule knows only how often `step()` was called. StepLR(step_size=30, gamma=0.1) stepped per batch is
+at 1e-10 of its rate after 300 batches; CosineAnnealingLR(T_max=epochs) stepped per batch goes down and up again every
+2 * epochs batches; OneCycleLR made for epochs * len(loader) steps and stepped per epoch ends training in its warm-up.
+
+Helped by stepping where the numbers say: after each batch for numbers of batches, after each epoch for epochs.
+
+No fault when the step stands under a condition that counts, when the numbers are in the same unit as the calls, or when
+too little is written down to tell.
+
+Sources: PyTorch documentation, `torch.optim.lr_scheduler.OneCycleLR` ("should be called after a batch"), `StepLR`,
+`CosineAnnealingLR`, `ReduceLROnPlateau`.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeAlias
+
+from torchdx.finding import Finding, Fix, Severity
+from torchdx.source import Call, EpochLoop, Expression, Program, TrainingLoop, edits
+from torchdx.source.loops import epochs_around
+from torchdx.source.phases import loaders_of
+from torchdx.source.values import SCHEDULERS, Group, Instance, Result, Value, literal
+
+if TYPE_CHECKING:
+    from torchdx.source import Event
+
+code, family, severity = "TDX703", "schedules", "error"
+needs: frozenset[str] = frozenset()
+explains = frozenset({"not-learning", "learning-rate-too-low"})
+
+BATCHES, VANISHED = 1000, 1e-6
+"""A rate that is below a millionth after a thousand batches was not meant to be stepped by batches."""
+PATIENT = 50
+"""A plateau waited for this many batches or fewer is the noise between batches."""
+LENGTHS = {"OneCycleLR": ((4, "steps_per_epoch"), (2, "total_steps")), "CosineAnnealingLR": ((1, "T_max"),)}
+LENGTHS |= {"LinearLR": ((3, "total_iters"),), "PolynomialLR": ((1, "total_iters"),)}
+"""Where a scheduler is told how many calls its course takes."""
+
+AnyLoop: TypeAlias = TrainingLoop | EpochLoop
+Judged: TypeAlias = tuple[str, Severity]
+
+
+@dataclass(frozen=True)
+class Mismatch:
+    """A step of a scheduler, why it comes too often (`each` batch) or too seldom, and how sure that is."""
+
+    loop: AnyLoop
+    call: Call
+    made: Call
+    each: str
+    judged: Judged
+
+
+def in_source(program: Program) -> Iterator[Finding]:
+    """Every step of a scheduler in another rhythm than its numbers."""
+    for found in _mismatches(program):
+        why, severe = found.judged
+        yield Finding(
+            message=f"`{found.call.text}` is called for every {found.each}, but {why}",
+            site=found.call.site,
+            evidence={"made_at": str(found.made.site)},
+            cure=f"step the scheduler once per {'epoch' if found.each == 'batch' else 'batch'}",
+            confidence=0.95 if severe == "error" else 0.88,
+            severity=None if severe == severity else severe,
+        )
+
+
+def _mismatches(program: Program) -> Iterator[Mismatch]:
+    told: set[ast.AST] = set()
+    loops: tuple[AnyLoop, ...] = (*program.training_loops, *program.epoch_loops)
+    for loop in loops:
+        texts = [_receiver(event) for event in loop.all("schedule")]
+        for event in loop.directly if texts else ():
+            made = _making(event.call) if event.effect == "schedule" and event.call is not None else None
+            alone = texts.count(_receiver(event)) == 1 and not loop.is_conditional(event)
+            if made is None or event.call is None or event.node in told or not alone:
+                continue
+            by_batch = isinstance(loop, TrainingLoop)
+            judged = _too_often(program, loop, made) if isinstance(loop, TrainingLoop) else _too_seldom(made)
+            if judged is not None:
+                told.add(event.node)
+                yield Mismatch(loop, event.call, made, "batch" if by_batch else "epoch", judged)
+
+
+def _receiver(event: Event) -> str:
+    return event.call.receiver.text if event.call is not None and event.call.receiver is not None else ""
+
+
+def _making(step: Call) -> Call | None:
+    """The call that made the scheduler, if it is certainly that one of torch's."""
+    made = step.receiver.value if step.receiver is not None else None
+    return made.call if isinstance(made, Instance) and made.dotted.startswith(SCHEDULERS) else None
+
+
+def _too_often(program: Program, loop: TrainingLoop, made: Call) -> Judged | None:
+    """Why a scheduler that is stepped by batches counts epochs."""
+    epochs = epochs_around(program, loop)
+    drawn = loop.node.iter if isinstance(loop.node, ast.For) else None
+    if epochs is None or drawn is None or next(loaders_of(program.evaluate(loop.file, drawn)), None) is None:
+        return None
+    return _epochs_counted(made, epochs)
+
+
+def _epochs_counted(made: Call, epochs: Expression) -> Judged | None:
+    kind = made.name.rpartition(".")[2]
+    if kind == "CosineAnnealingLR":
+        period = made.argument(1, "T_max")
+        if period is not None and _same(period, epochs):
+            return f"T_max={period.text} counts epochs: the rate falls and rises again all the time", "error"
+    if kind in ("StepLR", "ExponentialLR"):
+        size = _number(made, 1, "step_size", None) if kind == "StepLR" else 1.0
+        gamma = _number(made, 2, "gamma", 0.1) if kind == "StepLR" else _number(made, 1, "gamma", None)
+        if size and size >= 1 and gamma and 0 < gamma < 1 and (left := gamma ** (BATCHES // size)) < VANISHED:
+            return f"after {BATCHES} calls {kind} has left {left:.0e} of the rate", "warning"
+    if kind == "MultiStepLR":
+        last, total = _last_of(made.argument_value(1, "milestones")), epochs.literal
+        if last is not None and isinstance(total, int) and 10 <= last <= total:
+            return f"its milestones count epochs: the last is passed after {last:g} batches", "warning"
+    if kind == "ReduceLROnPlateau":
+        patience = _number(made, 3, "patience", 10.0)
+        if patience is not None and patience <= PATIENT:
+            return f"a patience of {patience:g} counts epochs: the noise of batches lowers the rate", "warning"
+    return None
+
+
+def _too_seldom(made: Call) -> Judged | None:
+    """Why a scheduler that is stepped by epochs counts batches."""
+    kind = made.name.rpartition(".")[2]
+    for place, keyword in LENGTHS.get(kind, ()):
+        given = made.argument(place, keyword)
+        if given is not None and _counts_batches(given):
+            whole = kind == "OneCycleLR" or isinstance(given.node, ast.BinOp)
+            return f"{keyword}={given.text} counts batches: {kind} never gets far", "error" if whole else "warning"
+    return None
+
+
+def _counts_batches(given: Expression) -> bool:
+    """Is it the length of a loader, or a product with one?"""
+    value = given.value
+    if isinstance(value, Result) and value.dotted == "len":
+        return next(loaders_of(value.input), None) is not None
+    node = given.node
+    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Mult):
+        return any(_counts_batches(given.at(side)) for side in (node.left, node.right))
+    whole = isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "int" and node.args
+    return isinstance(node, ast.Call) and bool(whole) and _counts_batches(given.at(node.args[0]))
+
+
+def _same(one: Expression, other: Expression) -> bool:
+    """The same number, or the same variable?"""
+    if one.literal is not None or other.literal is not None:
+        return one.literal == other.literal
+    return one.text == other.text and isinstance(one.node, ast.Attribute | ast.Name) and one.file is other.file
+
+
+def _number(made: Call, place: int, keyword: str, default: float | None) -> float | None:
+    given = made.argument(place, keyword)
+    value = given.literal if given is not None else default
+    return float(value) if isinstance(value, int | float) else None
+
+
+def _last_of(milestones: Value) -> float | None:
+    items = [literal(item) for item in milestones.items] if isinstance(milestones, Group) else []
+    numbers = [float(item) for item in items if isinstance(item, int | float)]
+    return max(numbers) if numbers and len(numbers) == len(items) else None
+
+
+def treat(program: Program, finding: Finding) -> Iterator[Fix]:
+    """Step once an epoch, after the loop over batches; or once a batch, after the optimizer's step."""
+    for found in _mismatches(program):
+        file, statement = found.call.file, found.call.file.statement(found.call.node)
+        if found.call.site != finding.site or statement is None or not found.call.is_statement:
+            continue
+        anchor: ast.stmt | None = None
+        if found.each == "batch":
+            outer = file.parent(found.loop.node)
+            inside = isinstance(outer, ast.For | ast.While) and file is found.loop.file
+            anchor = found.loop.node if inside else None
+        else:
+            steps = [event.call for event in found.loop.all("step")]
+            if len(steps) == 1 and steps[0] is not None and steps[0].function is found.call.function:
+                anchor = file.statement(steps[0].node)
+        if anchor is None or found.call.node.args:
+            return
+        changes = [edits.delete_statement(file, statement), edits.insert_after(file, anchor, found.call.text)]
+        fix = edits.fix(finding.cure, file, changes)
+        if fix is not None:
+            yield fix
+
+
+def sick() -> None:
+    import torch
+    from sklearn.datasets import load_digits
+    from torch import nn
+    from torch.utils.data import DataLoader, TensorDataset
+
+    torch.manual_seed(0)
+    digits = load_digits()
+    inputs = torch.tensor(digits.data, dtype=torch.float32) / 16
+    loader = DataLoader(TensorDataset(inputs, torch.tensor(digits.target)), batch_size=64, shuffle=True)
+    model = nn.Sequential(nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 10))
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.003)
+    loss_of = nn.CrossEntropyLoss()
+    epochs = 10
+    scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=epochs)
+    for _ in range(epochs):
+        for images, labels in loader:
+            optimizer.zero_grad()
+            loss = loss_of(model(images), labels)
+            loss.backward()
+            optimizer.step()
+            scheduler.step()  # TDX703
+    print(f"{loss.item():.3f}")
+
+
+def healthy() -> None:
+    import torch
+    from sklearn.datasets import load_digits
+    from torch import nn
+    from torch.utils.data import DataLoader, TensorDataset
+
+    torch.manual_seed(0)
+    digits = load_digits()
+    inputs = torch.tensor(digits.data, dtype=torch.float32) / 16
+    loader = DataLoader(TensorDataset(inputs, torch.tensor(digits.target)), batch_size=64, shuffle=True)
+    model = nn.Sequential(nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 10))
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.003)
+    loss_of = nn.CrossEntropyLoss()
+    epochs = 10
+    scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=epochs)
+    for _ in range(epochs):
+        for images, labels in loader:
+            optimizer.zero_grad()
+            loss = loss_of(model(images), labels)
+            loss.backward()
+            optimizer.step()
+        scheduler.step()
+    print(f"{loss.item():.3f}")
+
+
+def looks_like_it() -> None:
+    import torch
+    from sklearn.datasets import load_digits
+    from torch import nn
+    from torch.utils.data import DataLoader, TensorDataset
+
+    torch.manual_seed(0)
+    digits = load_digits()
+    inputs = torch.tensor(digits.data, dtype=torch.float32) / 16
+    loader = DataLoader(TensorDataset(inputs, torch.tensor(digits.target)), batch_size=64, shuffle=True)
+    model = nn.Sequential(nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 10))
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.003)
+    loss_of = nn.CrossEntropyLoss()
+    epochs = 10
+    total = epochs * len(loader)
+    scheduler = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=0.01, total_steps=total)
+    fading = torch.optim.lr_scheduler.StepLR(optimizer, step_size=5, gamma=0.5)
+    for _ in range(epochs):
+        for count, (images, labels) in enumerate(loader):
+            optimizer.zero_grad()
+            loss = loss_of(model(images), labels)
+            loss.backward()
+            optimizer.step()
+            scheduler.step()
+            if count == len(loader) - 1:
+                fading.step()
+    print(f"{loss.item():.3f}")
