@@ -405,6 +405,14 @@ class NLLLoss:
 loss = NLLLoss()
 def f(x, y): return loss(torch.softmax(x, 0), y)
 """,
+    "code that is switched off": """
+if False:
+    loss = nn.functional.nll_loss(torch.softmax(net(x), 1), y)
+elif 1:
+    pass
+else:
+    loss = nn.functional.nll_loss(torch.softmax(net(x), 1), y)
+""",
     "a frozen half": """
 class Net(nn.Module):
     def __init__(self):

@@ -47,7 +47,7 @@ def _asked(rule: Rule, program: Program | None, record: Record | None) -> list[F
     said: list[Finding | NotEnough] = []
     try:
         if program is not None and isinstance(rule, SourceRule):
-            said += [_stamped(finding, rule, "source") for finding in rule.in_source(program)]
+            said += [_in_tests(_stamped(f, rule, "source"), program) for f in rule.in_source(program)]
         if record is not None and record.saw_torch and isinstance(rule, RunRule):
             said += _answers(rule, rule, record)
     except Exception as error:
@@ -55,6 +55,12 @@ def _asked(rule: Rule, program: Program | None, record: Record | None) -> list[F
             raise
         said.append(NotEnough(f"the rule itself failed ({type(error).__name__}: {error})", name_of(rule)))
     return said
+
+
+def _in_tests(finding: Finding, program: Program) -> Finding:
+    """What stands in a test trains nothing that anybody will use, and may be wrong on purpose: that is a note."""
+    file = program.file(finding.site.path) if finding.site else None
+    return replace(finding, severity="note") if file is not None and file.is_test else finding
 
 
 def _answers(rule: Rule, asked: RunRule, record: Record) -> Iterator[Finding | NotEnough]:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
 
-from torchdx.finding import Site
+from torchdx.finding import Site, near
 from torchdx.source.index import FUNCTIONS, LOOPS, Index, LoopNode, Scope, index
 from torchdx.source.magics import parsed
 from torchdx.source.reading import Problem, decoding_problem, encoding_of
@@ -42,7 +42,7 @@ class SourceFile:
     @property
     def is_test(self) -> bool:
         """Is it a test, which runs where, and with what, its author wants it to run?"""
-        return TESTS.search(self.path) is not None
+        return TESTS.search(near(self.path)) is not None
 
     @cached_property
     def could_train(self) -> bool:

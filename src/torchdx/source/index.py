@@ -75,6 +75,8 @@ class Index:
 
 
 _NOT_NODES = words("ctx id kind op ops attr arg names level module type_comment is_async simple conversion type_params")
+_HEAD = ("decorator_list", "bases", "keywords", "args")
+"""The fields of a definition that are worked out around it, and not when its body runs."""
 _LEAVES = (ast.Name, ast.Constant, ast.Pass, ast.Break, ast.Continue)
 _fields_of: dict[type[ast.AST], tuple[str, ...]] = dict.fromkeys(_LEAVES, ())
 
@@ -119,6 +121,7 @@ class _Walk:
             ast.Nonlocal: self.declared,
             ast.ExceptHandler: self.caught,
             ast.comprehension: self.comprehended,
+            ast.If: self.branch,
         }
         for scope in self.pending:
             self.walk(scope)
@@ -136,9 +139,8 @@ class _Walk:
             node = stack.pop()
             kind = node.__class__
             visit = on.get(kind)
-            if visit is not None and visit(node, scope):  # type: ignore[operator]
-                fields: tuple[str, ...] = ("decorator_list", "bases", "keywords", "args")
-            else:
+            fields: tuple[str, ...] | None = visit(node, scope) if visit is not None else None  # type: ignore[operator]
+            if fields is None:
                 fields = fields_of.get(kind) or _children_fields(kind)
             for name in fields:
                 child = getattr(node, name, None)
@@ -227,7 +229,13 @@ class _Walk:
             else:
                 scope.bind(Binding(alias.asname or alias.name, node, None, "import", (), f"{base}{joint}{alias.name}"))
 
-    def function(self, node: FunctionNode, scope: Scope) -> bool:
+    def branch(self, node: ast.If, scope: Scope) -> tuple[str, ...] | None:
+        """Of `if True:` and `if 0:`, which people use to switch code off, only what can run is looked at."""
+        if isinstance(node.test, ast.Constant):
+            return ("body", "test") if node.test.value else ("orelse", "test")
+        return None
+
+    def function(self, node: FunctionNode, scope: Scope) -> tuple[str, ...]:
         inner = Scope(node, scope)
         self.found.functions.append(node)
         self.found.scopes[node] = inner
@@ -238,14 +246,14 @@ class _Walk:
             scope.bind(Binding(node.name, node, None, "def"))
         for arg in parameters(node):
             inner.bind(Binding(arg.arg, arg, None, "parameter"))
-        return True
+        return _HEAD
 
-    def class_(self, node: ast.ClassDef, scope: Scope) -> bool:
+    def class_(self, node: ast.ClassDef, scope: Scope) -> tuple[str, ...]:
         scope.bind(Binding(node.name, node, None, "class"))
         self.found.classes.append(node)
         self.found.scopes[node] = inner = Scope(node, scope)
         self.pending.append(inner)
-        return True
+        return _HEAD
 
     def declared(self, node: ast.Global | ast.Nonlocal, scope: Scope) -> None:
         for name in node.names:

@@ -144,8 +144,14 @@ class Program:
 
     def file(self, path: str) -> SourceFile | None:
         """The file at this path."""
+        if path in self._by_path:
+            return self._by_path[path]
         wanted = os.path.realpath(path)
-        return next((f for f in self.files if f.path == path or os.path.realpath(f.path) == wanted), None)
+        return next((f for f in self.files if os.path.realpath(f.path) == wanted), None)
+
+    @cached_property
+    def _by_path(self) -> dict[str, SourceFile]:
+        return {file.path: file for file in self.files}
 
     # Names and values
 

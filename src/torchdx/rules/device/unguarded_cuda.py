@@ -14,8 +14,9 @@ Helped by choosing one device where the program starts, and moving everything by
     model = Net().to(device)
 
 No fault when the call is made only where CUDA was found or asked for: under `if torch.cuda.is_available()`, a
-command-line option, a `try`, or after the program has refused to go on without a GPU; nor in a lesson on GPUs, which
-says so in its name, uses several of them, or moves a tensor in a notebook to show how that is done.
+command-line option, a `try`, or after the program has refused to go on without a GPU; nor in a program that is about
+GPUs: it says so in its name or its folder's, uses several, stands on a library for nothing else, or moves a tensor in
+a notebook to show how that is done.
 
 Sources: PyTorch documentation, "CUDA semantics: device-agnostic code".
 """
@@ -40,15 +41,14 @@ needs: frozenset[str] = frozenset()
 explains: frozenset[str] = frozenset()
 
 ASKS = re.compile(r"cuda|gpu|device|is_available|cpu", re.IGNORECASE)
-INSISTS = (
-    b"cuda.set_device",
-    b"init_process_group",
-    b"nccl",
-    b"LOCAL_RANK",
-    b"assert torch.cuda.is_available",
-    b"\nexec(",
+CUDA_ALONE = re.compile(
+    rb"cuda\.set_device|init_process_group|nccl|LOCAL_RANK|assert torch\.cuda\.is_available|\nexec\(|CUDAExtension"
+    rb"|max_memory_allocated|reset_peak_memory_stats"
+    rb"|(?:import|from)[ \t]+(?:transformer_engine|msamp|apex|flash_attn|pycuda|cupy|tensorrt|triton)\b"
 )
-SUBJECT = re.compile(r"(gpu|cuda|parallel)[^\\/]*$", re.IGNORECASE)
+"""Words of programs that several GPUs share, that measure one, or that stand on libraries for nothing else."""
+LESSON = re.compile(r"(gpu|cuda|parallel)[^/]*$", re.IGNORECASE)
+SUBJECT = re.compile(r"(?:^|[\W_\d])gpus?(?:[\W_\d]|$)|cuda_?(?:ext|kernel)", re.IGNORECASE)
 PLACE = re.compile(rb"cuda(?::|\(\s*(?:device\s*=\s*)?)(\d)")
 QUOTED = re.compile(rb"[\"']cuda")
 NAMED = re.compile(rb"\b([A-Za-z_]\w*)\s*(?::[^=\n]*)?=\s*[rbuf]?[\"']*$")
@@ -57,27 +57,45 @@ CHOICE = '"cuda" if torch.cuda.is_available() else "cpu"'
 
 
 def in_source(program: Program) -> Iterator[Finding]:
-    """Every call that needs a CUDA device and stands under no condition that could have to do with devices."""
+    """Every file with calls that need a CUDA device and stand under no condition that could have to do with devices."""
     for file in program.torch_files:
-        found = set(_hard_wired(program, file)) if b"cuda" in file.bytes else set()
-        if not found or file.is_test or _leaves_without(program, file) or any(w in file.bytes for w in INSISTS):
-            continue
-        if _is_about_gpus(file):
-            continue
-        for node in sorted(found, key=lambda node: (node.lineno, node.col_offset)):
-            if not _asked(program, file, node) and not _is_lesson(program, file, node):
-                yield Finding(
-                    message=f"`{file.text_of(node)[:60]}` needs a CUDA device, and nothing asks whether there is one",
-                    site=file.site(node),
-                    cure="choose `device` once, from torch.cuda.is_available(), and use `.to(device)` everywhere",
-                    confidence=0.9,
-                )
+        places = _places(program, file) if b"cuda" in file.bytes else []
+        if places:
+            first = places[0]
+            yield Finding(
+                message=f"`{file.text_of(first)[:60]}` needs a CUDA device, {_why(file)}{_others(len(places) - 1)}",
+                site=file.site(first),
+                evidence={"places": [str(file.site(node)) for node in places]},
+                cure="choose `device` once, from torch.cuda.is_available(), and use `.to(device)` everywhere",
+                confidence=0.9,
+            )
+
+
+def _why(file: SourceFile) -> str:
+    if b"is_available" in file.bytes:
+        return "though elsewhere the program asks whether there is one"
+    return "and nothing asks whether there is one"
+
+
+def _others(count: int) -> str:
+    return "" if not count else f"; so {'does' if count == 1 else 'do'} {count} other place{'s' * (count > 1)} here"
+
+
+def _places(program: Program, file: SourceFile) -> list[ast.expr]:
+    """What in the file insists on CUDA, in order; nothing where the file is for CUDA devices alone, or is a test."""
+    found = set(_hard_wired(program, file))
+    if not found or file.is_test or _is_about_gpus(file) or _leaves_without(program, file):
+        return []
+    kept = [node for node in found if not _asked(program, file, node) and not _is_lesson(program, file, node)]
+    return sorted(kept, key=lambda node: (node.lineno, node.col_offset))
 
 
 def _is_about_gpus(file: SourceFile) -> bool:
-    """Are CUDA devices what the file is for, by its name, or because it shares work out among several?"""
-    told = isinstance(file, Notebook) and SUBJECT.search(file.path) is not None
-    return told or len(set(PLACE.findall(file.bytes))) > 1
+    """Are CUDA devices what the file is for: by its name, by what it imports or measures, or sharing several out?"""
+    subject = LESSON if isinstance(file, Notebook) else SUBJECT
+    nearby = "/".join(file.path.replace("\\", "/").split("/")[-2:])
+    named = subject.search(nearby) is not None
+    return named or CUDA_ALONE.search(file.bytes) is not None or len(set(PLACE.findall(file.bytes))) > 1
 
 
 def _is_lesson(program: Program, file: SourceFile, node: ast.expr) -> bool:
@@ -165,21 +183,23 @@ def _leaves_without(program: Program, file: SourceFile) -> bool:
 
 
 def treat(program: Program, finding: Finding) -> Iterator[Fix]:
-    """Ask at the place itself."""
+    """Ask at every place itself."""
     file = program.file(finding.site.path) if finding.site else None
-    node = file.node_at(finding.site, ast.Call, ast.Constant) if file is not None and finding.site else None
     if file is None or "torch" not in file.module_scope.bindings:
         return
-    if isinstance(node, ast.Constant):
-        inner = f"({CHOICE})" if isinstance(file.parent(node), ast.BinOp) else CHOICE
-        found = edits.fix("use the GPU only where there is one", file, [edits.replace(file, node, inner)])
-    elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "cuda":
-        text = f"{file.text_of(node.func.value)}.to({CHOICE})"
-        found = edits.fix("use the GPU only where there is one", file, [edits.replace(file, node, text)])
-    else:
-        return
+    changes = [edits.replace(file, node, text) for node in _places(program, file) if (text := _guarded(file, node))]
+    found = edits.fix("use the GPU only where there is one", file, changes) if changes else None
     if found is not None:
         yield found
+
+
+def _guarded(file: SourceFile, node: ast.expr) -> str | None:
+    """What to write there instead."""
+    if isinstance(node, ast.Constant):
+        return f"({CHOICE})" if isinstance(file.parent(node), ast.BinOp) else CHOICE
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "cuda":
+        return f"{file.text_of(node.func.value)}.to({CHOICE})"
+    return None
 
 
 def sick() -> None:
