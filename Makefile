@@ -3,13 +3,13 @@
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
-CORPUS ?= $(wildcard $(addprefix .venv/lib/python3*/site-packages/torch/,nn optim utils distributed))
+CORPUS ?=
 
 # One thread a process: the tests run several at a time, and sums in a fixed order give the same digits everywhere.
 export OMP_NUM_THREADS = 1
 export MKL_NUM_THREADS = 1
 
-.PHONY: help setup demo test docs rule bench-overhead bench-check bench-peers clean
+.PHONY: help setup demo test docs rule bench-overhead bench-check bench-judgements clean
 
 help:
 	@echo "make demo              run the doctor on examples/digits.py"
@@ -17,8 +17,8 @@ help:
 	@echo "make docs              write docs/rules/ again from the rules"
 	@echo "make rule NAME=some-fault FAMILY=loss       start a new rule"
 	@echo "make bench-overhead    what watching costs, against a bare run"
-	@echo "make bench-check CORPUS=folder              how fast 'torchdx check' reads"
-	@echo "make bench-peers CORPUS='folders'           'torchdx check' beside torchfix and torch-preflight"
+	@echo "make bench-check CORPUS='folders'           'torchdx check' beside ast.parse, torchfix and torch-preflight"
+	@echo "make bench-judgements CORPUS='folders'      how many of its findings there are true"
 	@echo "make clean             remove what was built, .venv too"
 
 setup: $(READY)
@@ -49,8 +49,8 @@ bench-overhead: $(READY)
 bench-check: $(READY)
 	$(BIN)/python bench/check.py $(CORPUS)
 
-bench-peers: $(READY)
-	$(BIN)/python bench/peers.py $(CORPUS)
+bench-judgements: $(READY)
+	$(BIN)/python bench/judgements.py $(CORPUS)
 
 clean:
 	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache torchdx-runs

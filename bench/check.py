@@ -1,104 +1,268 @@
-"""Lines a second of `torchdx check` over any folder, beside `ast.parse` of the same files."""
+"""`torchdx check` beside `ast.parse`, torchfix and torch-preflight: time, findings, and which findings only one has.
+
+Processor time is that of whole processes, the start of Python too. Ours is started with an empty cache ("cold") and
+again with nothing changed ("again").
+"""
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
+import re
+import resource
+import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
+import tempfile
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 from publish import publish
 
-LIMIT = 300
-
-BEGIN = """
-import json, resource, sys, time
-from pathlib import Path
-files = [Path(line) for line in sys.stdin.read().splitlines()]
-"""
+PEERS = {"torchfix": "0.7.0", "torch-preflight": "0.5.0"}
+OURS, AGAIN = "torchdx check", "torchdx check, again"
+ROUNDS = 3
+NEAR = 3
+"""Findings of two tools this many lines apart may mean the same: each has its own idea of where a fault stands."""
+LIMIT = 3600
 
 PARSE = """
-import ast, warnings
+import ast, sys, warnings
+from pathlib import Path
 warnings.simplefilter("ignore")
-begun = time.process_time()
-for file in files:
+for file in sorted(Path(sys.argv[1]).rglob("*.py")):
     try:
         ast.parse(file.read_bytes())
     except (SyntaxError, ValueError, RecursionError):
         pass
-found = 0
 """
-
-CHECK = """
-from torchdx.exam import examine
-from torchdx.rules import all_rules
-from torchdx.source import Program
-all_rules()
-begun = time.process_time()
-found = sum(1 for _ in examine(Program.read(files), None).all_findings())
-"""
-
-END = """
-seconds = time.process_time() - begun
-print(json.dumps([seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, found]))
-"""
+COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+TORCHFIX = re.compile(r"^(.+?):(\d+):\d+: (TOR\d+) ", re.MULTILINE)
 
 
-def measure(what: str, files: Sequence[Path]) -> tuple[float, float, int]:
-    """Processor seconds, peak memory in MB, and the number of findings, in a fresh process."""
-    command, names = [sys.executable, "-c", BEGIN + what + END], "\n".join(map(str, files))
-    try:
-        done = subprocess.run(command, input=names, stdout=subprocess.PIPE, text=True, check=True, timeout=LIMIT)
-    except subprocess.TimeoutExpired:
-        sys.exit(f"One round took more than {LIMIT} s, so it was given up; name a smaller folder.")
-    seconds, peak, found = json.loads(done.stdout.splitlines()[-1])
-    return seconds, peak, found
+@dataclass(frozen=True, order=True)
+class Told:
+    """One finding of one tool."""
+
+    repository: str
+    path: str
+    line: int
+    code: str
 
 
-def count_lines(file: Path) -> int:
-    """How many lines the file has."""
-    return file.read_bytes().count(b"\n") + 1
+Place = tuple[str, int, str]
+"""A finding's path inside its repository, line, and code."""
+
+
+@dataclass(frozen=True)
+class Tool:
+    """A program that is started on a folder, and how its answer is read."""
+
+    command: Callable[[Path], list[str]]
+    read: Callable[[str, Path], Iterator[Place]]
+
+
+def no_findings(answer: str, folder: Path) -> Iterator[Place]:
+    """What a parser has to say."""
+    return iter(())
+
+
+def ours(answer: str, folder: Path) -> Iterator[Place]:
+    """Findings of `torchdx check --format json`, the consequences under them, too; but no notes."""
+    queue = list(json.loads(answer)["findings"])
+    for finding in queue:
+        queue += finding["consequences"]
+        if finding["path"] and finding["severity"] != "note":
+            yield inside(finding["path"], folder), finding["line"], finding["code"]
+
+
+def torchfix(answer: str, folder: Path) -> Iterator[Place]:
+    """Findings in torchfix's text, between its diffs."""
+    for path, line, code in TORCHFIX.findall(COLOUR.sub("", answer)):
+        yield inside(path, folder), int(line), code
+
+
+def preflight(answer: str, folder: Path) -> Iterator[Place]:
+    """Findings of `torch-preflight check --format json`."""
+    for finding in json.loads(answer)["diagnostics"]:
+        yield inside(finding["path"], folder), finding["line"], finding["code"]
+
+
+def inside(path: str, folder: Path) -> str:
+    """The path as seen from the folder."""
+    return os.path.relpath(Path(folder, path), folder)
+
+
+def tools(peers: Path | None) -> dict[str, Tool]:
+    """Every tool, one process each; `peers` is the environment that holds the peers."""
+    here = Path(sys.executable).parent
+    check = Tool(lambda folder: [str(here / "torchdx"), "check", "--format", "json", str(folder)], ours)
+    found = {
+        "ast.parse": Tool(lambda folder: [sys.executable, "-c", PARSE, str(folder)], no_findings),
+        OURS: check,
+        AGAIN: check,
+    }
+    if peers is not None:
+        there = peers / "bin"
+        found["torchfix"] = Tool(
+            lambda folder: [str(there / "torchfix"), "-j", "1", "--select", "ALL", str(folder)], torchfix
+        )
+        found["torch-preflight"] = Tool(
+            lambda folder: [str(there / "torch-preflight"), "check", "-j", "1", "-f", "json", str(folder)], preflight
+        )
+    return found
+
+
+def install(place: Path) -> None:
+    """Put the peers into an environment of their own, unless it is there already."""
+    if (place / "bin" / "torchfix").exists():
+        return
+    subprocess.run([sys.executable, "-m", "venv", place], check=True)
+    wanted = [f"{name}=={version}" for name, version in PEERS.items()]
+    subprocess.run([place / "bin" / "python", "-m", "pip", "install", "--quiet", *wanted], check=True)
+
+
+def asked(tool: Tool, folder: Path, cache: str) -> tuple[float, list[Told]]:
+    """Processor seconds of the whole process, and what it found."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    with tempfile.TemporaryFile("w+", errors="replace") as answer:
+        process = subprocess.Popen(
+            tool.command(folder),
+            stdout=answer,
+            stderr=subprocess.DEVNULL,
+            cwd=folder,
+            env=os.environ | {"TORCHDX_CACHE": cache},
+        )
+        try:
+            process.wait(LIMIT)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            sys.exit(f"{tool.command(folder)[0]} took more than {LIMIT} s, so it was given up; name fewer folders.")
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        answer.seek(0)
+        found = sorted({told(place) for place in tool.read(answer.read(), folder)})
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, found
+
+
+def told(place: Place) -> Told:
+    """A finding, with the repository, the first folder of its path, by itself."""
+    repository, _, path = place[0].partition("/")
+    return Told(repository.replace("+", "/"), path, *place[1:])
+
+
+def copied(source: Path, target: Path) -> tuple[int, int]:
+    """Copy the Python files of a repository, and nothing else, so that all tools read the same; how many, and lines."""
+    from torchdx.source.reading import python_files
+
+    files = [file for file in python_files([source]) if file.suffix == ".py" and file.is_file()]
+    for file in files:
+        place = target / source.name / file.relative_to(source)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(file, place)
+    return len(files), sum(file.read_bytes().count(b"\n") + 1 for file in files)
+
+
+def alone(mine: Iterable[Told], others: Iterable[Told]) -> list[Told]:
+    """My findings that the others have nothing near to, whatever they would call it."""
+    taken: dict[tuple[str, str], list[int]] = {}
+    for told in others:
+        taken.setdefault((told.repository, told.path), []).append(told.line)
+    return [
+        told
+        for told in mine
+        if not any(abs(line - told.line) <= NEAR for line in taken.get((told.repository, told.path), ()))
+    ]
+
+
+def measured(folders: Sequence[Path], arms: Mapping[str, Tool]) -> dict[str, Any]:
+    """Every tool asked about all repositories: peers once, the others several times, in an order that changes."""
+    taken: dict[str, list[float]] = {name: [] for name in arms}
+    found: dict[str, list[Told]] = {}
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place).resolve() / "code"
+        folder.mkdir()
+        counts = [copied(source, folder) for source in folders]
+        for turn in range(ROUNDS):
+            cache = str(Path(place) / f"cache{turn}")
+            for name, tool in list(arms.items())[:: -1 if turn % 2 else 1]:
+                if name == AGAIN or (name in PEERS and turn):
+                    continue
+                spent, found[name] = asked(tool, folder, cache)
+                taken[name].append(spent)
+                if name == OURS:
+                    spent, found[AGAIN] = asked(tool, folder, cache)
+                    taken[AGAIN].append(spent)
+                print(name, *(f"{each:.2f} s" for each in taken[name]))
+    files, lines = (sum(column) for column in zip(*counts, strict=True))
+    return {"files": files, "lines": lines, "seconds": taken, "found": found}
+
+
+def summary(result: Mapping[str, Any]) -> dict[str, Any]:
+    """The numbers that are published."""
+    found: Mapping[str, list[Told]] = result["found"]
+    middle = {name: median(seconds) for name, seconds in result["seconds"].items()}
+    all_told: dict[str, Any] = {}
+    for name, mine in found.items():
+        others = [each for other, theirs in found.items() if other not in (name, OURS, AGAIN) for each in theirs]
+        if name in PEERS:
+            others += found[OURS]
+        all_told[name] = {
+            "version": PEERS.get(name, ""),
+            "cpu_seconds": [round(each, 2) for each in result["seconds"][name]],
+            "times_ast_parse": round(middle[name] / middle["ast.parse"], 2),
+            "lines_per_second": round(result["lines"] / middle[name]),
+            "findings": len(mine),
+            "alone": len(alone(mine, others)),
+            "by_code": dict(sorted(Counter(each.code for each in mine).items())),
+            "alone_by_code": dict(sorted(Counter(each.code for each in alone(mine, others)).items())),
+        }
+    for what in ("findings", "alone", "by_code", "alone_by_code"):
+        all_told[AGAIN].pop(what)
+    return {name: all_told[name] for name in result["seconds"]}
 
 
 def main() -> None:
     """Measure, print, and publish."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("folders", nargs="+", type=Path)
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("folders", nargs="+", type=Path, help="one repository each")
+    parser.add_argument("--no-peers", action="store_true", help="time torchdx and ast.parse alone; publish nothing")
+    parser.add_argument("--environment", type=Path, help="where the peers are, or are to be, installed")
+    parser.add_argument("--findings", type=Path, help="write every finding of every tool here, as JSON")
     options = parser.parse_args()
+    folders = [folder.resolve() for folder in options.folders if folder.is_dir() and any(folder.rglob("*.py"))]
+    if not folders:
+        sys.exit("None of these is a folder with Python files in it.")
+    if options.no_peers:
+        result = measured(folders, tools(None))
+        print(json.dumps(summary(result), indent=1))
+        return
+    with tempfile.TemporaryDirectory() as place:
+        peers = options.environment.absolute() if options.environment else Path(place)
+        install(peers)
+        result = measured(folders, tools(peers))
+    if options.findings:
+        every = {name: [vars(each) for each in mine] for name, mine in result["found"].items()}
+        options.findings.write_text(json.dumps(every, indent=1) + "\n")
+    report(len(folders), result)
 
-    from torchdx.source.reading import python_files
 
-    files = [file.absolute() for file in python_files(options.folders) if file.suffix == ".py"]
-    lines = sum(map(count_lines, files))
-    if not lines:
-        sys.exit(f"There is no Python file in {', '.join(map(str, options.folders))}.")
-    taken: dict[str, list[tuple[float, float, int]]] = {"ast.parse": [], "torchdx check": []}
-    for turn in range(options.rounds):
-        arms = [("ast.parse", PARSE), ("torchdx check", CHECK)]
-        for name, what in reversed(arms) if turn % 2 else arms:
-            taken[name].append(measure(what, files))
-    parse = median(seconds for seconds, _, _ in taken["ast.parse"])
-    results = {
-        name: {
-            "seconds": [round(seconds, 3) for seconds, _, _ in all_of],
-            "lines_per_second": round(lines / median(seconds for seconds, _, _ in all_of)),
-            "times_ast_parse": round(median(seconds for seconds, _, _ in all_of) / parse, 2),
-            "peak_mb": round(max(peak for _, peak, _ in all_of)),
-            "findings": all_of[-1][2],
-        }
-        for name, all_of in taken.items()
-    }
-    print(f"{len(files):,} files, {lines:,} lines, median of {options.rounds} rounds\n")
+def report(repositories: int, result: Mapping[str, Any]) -> None:
+    """Publish one row a tool."""
+    all_told = summary(result)
     rows = [
-        [name, f"{told['lines_per_second']:,}", f"{told['times_ast_parse']:.2f}", f"{told['peak_mb']:,}"]
-        for name, told in results.items()
+        [f"{name} {each['version']}".strip(), f"{median(each['cpu_seconds']):,.1f}", f"{each['times_ast_parse']:,.2f}"]
+        + [f"{each['lines_per_second']:,}"]
+        + ([f"{each['findings']:,}", f"{each['alone']:,}"] if name not in ("ast.parse", AGAIN) else ["", ""])
+        for name, each in all_told.items()
     ]
-    header = [f"{len(files):,} files, {lines:,} lines", "lines a second", "time / ast.parse", "peak MB"]
-    publish("check", {"files": len(files), "lines": lines, **results}, header, rows)
+    header = [f"{repositories} repositories, {result['files']:,} files, {result['lines']:,} lines", "CPU seconds"]
+    header += ["/ ast.parse", "lines a second", "findings", "alone with"]
+    publish("check", {"files": result["files"], "lines": result["lines"], **all_told}, header, rows)
 
 
 if __name__ == "__main__":

@@ -222,10 +222,11 @@ def test_a_script_that_python_and_ipython_both_refuse_is_a_problem() -> None:
 # How cells run
 
 
-def test_the_value_that_a_cell_ends_in_is_shown_and_so_not_lost() -> None:
+def test_a_line_run_once_by_itself_may_be_there_to_show_that_nothing_changes() -> None:
     assert not found("import torch\nt = torch.zeros(3)", "t.float()", "t")
-    (finding,) = found("import torch\nt = torch.zeros(3)", "t.float()\nprint(t)")
-    assert (finding.rule, str(finding.site)) == ("discarded-to-result", "a.ipynb#cell 2:1:1")
+    assert not found("import torch\nt = torch.zeros(3)", "t.float()\nprint(t)")
+    (finding,) = found("import torch\nt = torch.zeros(3)", "for _ in range(3):\n    t.float()\n    print(t)")
+    assert (finding.rule, str(finding.site)) == ("discarded-to-result", "a.ipynb#cell 2:2:5")
 
 
 @pytest.mark.parametrize(

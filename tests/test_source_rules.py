@@ -425,6 +425,222 @@ opt = torch.optim.Adam(net.b.parameters())
 """,
 }
 
+CLASSIFIER = """
+class Classifier(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.body, self.head = nn.Linear(4, 8), nn.Linear(8, 2)
+    def forward(self, x): return self.head(torch.relu(self.body(x)))
+"""
+ROUNDS = """
+    for x, y in loader:
+        optimizer.zero_grad()
+        F.cross_entropy(model(x), y).backward()
+        optimizer.step()
+"""
+GRADIENTS = {
+    "an argmax within a loss of one's own, made to require gradients": (
+        "TDX210",
+        TRAIN
+        + """
+def overlap(logits, mask):
+    chosen = logits.argmax(1).to(mask.dtype).requires_grad_()
+    return 1 - (chosen * mask).sum() / mask.sum()
+for x in [torch.randn(8, 4)] * 9:
+    optimizer.zero_grad()
+    overlap(model(x), torch.ones(8)).backward()
+    optimizer.step()
+""",
+    ),
+    "numbers out of a table of losses": (
+        "TDX210",
+        TRAIN
+        + """
+def losses(x): return {"a": F.mse_loss(model(x), x), "b": F.l1_loss(model(x), x)}
+for x in [torch.randn(8, 2)] * 9:
+    optimizer.zero_grad()
+    parts = losses(x)
+    whole = torch.tensor(parts["a"].item() + parts["b"].item(), requires_grad=True)
+    whole.backward()
+    optimizer.step()
+""",
+    ),
+    "a term of a sum that is a number": (
+        "TDX210",
+        TRAIN
+        + """
+def both(x): return F.mse_loss(model(x), x) + 0.5 * F.l1_loss(model(x), x).item()
+for x in [torch.randn(8, 2)] * 9:
+    optimizer.zero_grad()
+    both(x).backward()
+    optimizer.step()
+""",
+    ),
+    "a step of Lightning's that wraps what it computed": (
+        "TDX210",
+        """
+import lightning
+class Module(lightning.LightningModule):
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(2, 2)
+    def training_step(self, batch, index):
+        loss = F.huber_loss(self.layer(batch[0]), batch[1])
+        return {"loss": torch.tensor(loss.item(), requires_grad=True)}
+    def configure_optimizers(self): return torch.optim.SGD(self.parameters(), 0.1)
+""",
+    ),
+    "a generator kept by an object": (
+        "TDX213",
+        """
+class Learner:
+    def __init__(self, net: nn.Module):
+        self.weights = (p for p in net.parameters() if p.requires_grad)
+        self.adam = torch.optim.Adam(self.weights)
+    def learn(self, loss):
+        self.adam.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.weights, 1.0)
+        self.adam.step()
+Learner(nn.Linear(2, 2))
+""",
+    ),
+    "a method that puts a new layer in": (
+        "TDX211",
+        CLASSIFIER
+        + """
+class Tuner:
+    def __init__(self, classes):
+        self.net = Classifier()
+        self.sgd = torch.optim.SGD(self.net.parameters(), 0.1)
+        self.new_head(classes)
+    def new_head(self, classes):
+        self.net.head = nn.Linear(8, classes)
+    def learn(self, x, y):
+        self.sgd.zero_grad()
+        F.cross_entropy(self.net(x), y).backward()
+        self.sgd.step()
+""",
+    ),
+    "functions that make the optimizer and put a new layer in": (
+        "TDX211",
+        CLASSIFIER
+        + """
+def make_optimizer(net): return torch.optim.AdamW(net.parameters(), lr=0.1)
+def with_classes(net, classes):
+    net.head = nn.Linear(8, classes)
+    return net
+def main(loader):
+    model = Classifier()
+    optimizer = make_optimizer(model)
+    model = with_classes(model, 3)
+"""
+        + ROUNDS,
+    ),
+    "a model of torchvision's, chosen by name": (
+        "TDX212",
+        """
+import argparse
+from torchvision import models
+name = argparse.ArgumentParser().parse_args().name
+net = models.__dict__[name](weights="DEFAULT").to("cpu")
+net.requires_grad = False
+net.fc = nn.Linear(512, 3)
+""",
+    ),
+    "a loss that a method makes, run backward by another": (
+        "TDX214",
+        TRAIN
+        + """
+def loss_of(x, y): return nn.CrossEntropyLoss(model(x), y)
+for x, y in zip(torch.randn(9, 8, 4), torch.zeros(9, 8)):
+    optimizer.zero_grad()
+    loss_of(x, y).backward()
+    optimizer.step()
+""",
+    ),
+    "a list that an object keeps": (
+        "TDX208",
+        TRAIN
+        + """
+class Log:
+    def __init__(self): self.seen = []
+    def learn(self, x, y):
+        optimizer.zero_grad()
+        loss = F.cross_entropy(model(x), y)
+        loss.backward()
+        optimizer.step()
+        self.seen.append(loss)
+def main(pairs):
+    log = Log()
+    for x, y in pairs:
+        log.learn(x, y)
+""",
+    ),
+    "a number of each sample, and a batch's parts by key": (
+        "TDX102",
+        """
+from torch.utils.data import DataLoader, Dataset
+class Data(Dataset):
+    def __init__(self, rows): self.rows = rows
+    def __len__(self): return len(self.rows)
+    def __getitem__(self, i): return torch.randn(4), int(self.rows[i])
+def main(rows, device):
+    for x, y in DataLoader(Data(rows), 8):
+        y.to(device)
+        print(x, y)
+""",
+    ),
+}
+FAULTY |= GRADIENTS
+KEPT_BY_OBJECT = GRADIENTS["a list that an object keeps"][1]
+SOUND |= {
+    "a list that an object empties": KEPT_BY_OBJECT + "    log.seen.clear()\n",
+    "a list that an object keeps, filled once": KEPT_BY_OBJECT.replace(
+        "for x, y in pairs:", "if (x := pairs) and (y := x):"
+    ),
+    "a tensor that is optimised itself": TRAIN
+    + """
+image = model(torch.randn(3, 4)).detach().requires_grad_()
+adam = torch.optim.Adam([image])
+for _ in range(9):
+    adam.zero_grad()
+    F.mse_loss(image, torch.zeros(3, 2)).backward()
+    adam.step()
+""",
+    "a loss weighed by another's number": TRAIN
+    + """
+for x in [torch.randn(8, 2)] * 9:
+    optimizer.zero_grad()
+    one, other = F.mse_loss(model(x), x), F.l1_loss(model(x), x)
+    (one * other.item() + other).backward()
+    optimizer.step()
+""",
+    "a lesson about leaves": "x = torch.tensor(2.0, requires_grad=True)\nx.backward()\n",
+    "a list kept by an object": GRADIENTS["a generator kept by an object"][1].replace("(p for p", "list(p for p"),
+    "a generator kept by an object, made anew": GRADIENTS["a generator kept by an object"][1]
+    + "    def renew(self, net): self.weights = net.parameters()\n",
+    "a method that puts a new layer in at times": GRADIENTS["a method that puts a new layer in"][1].replace(
+        "        self.net.head", "        if classes == 2: return\n        self.net.head"
+    ),
+    "an optimizer made once more when the model is complete": GRADIENTS[
+        "functions that make the optimizer and put a new layer in"
+    ][1].replace("with_classes(model, 3)", "with_classes(model, 3)\n    optimizer = make_optimizer(model)"),
+    "conversions of which nothing is lost": """
+def f(rows: list):
+    y = torch.zeros(3, 4)
+    y.scatter_(1, torch.ones(3, 1).long(), 1.0).float()
+    y.type()
+    return y
+""",
+    "batches of a library's own, moved in place": """
+from torch.utils.data import DataLoader
+def main(data, collate, device):
+    for batch in DataLoader(data, collate_fn=collate):
+        batch["x"].to(device)
+""",
+}
+
 
 @pytest.mark.parametrize("name", FAULTY)
 def test_found_in_any_style(name: str) -> None:

@@ -1,4 +1,4 @@
-"""Questions about values end soon, however often the same value stands inside another: told by counting, not by a clock."""
+"""Questions about values end soon, however often one value stands inside another: told by counting, not by a clock."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ NESTED = {
     "transforms": ("x = transforms.ToTensor()", "x = transforms.Compose([x, x])"),
     "functions": ("def x0(a): return a\nx = x0", "def x{n}(a): return x{p}(a) + x{p}(a)\nx = x{n}"),
 }
-MOST_STEPS = 2_500_000
+MOST_STEPS = 6_000_000
 """Calls that all rules may make for one program of forty such lines; two for one at each line would make 10^12."""
 
 

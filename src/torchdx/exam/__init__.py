@@ -12,7 +12,7 @@ from torchdx.exam.symptoms import Course, course_of
 from torchdx.exam.verdict import verdict_of
 from torchdx.finding import Diagnosis, Finding, NotEnough, Seen
 from torchdx.record import Record
-from torchdx.rules import Rule, RunRule, SourceRule, TreatableRule, all_rules, name_of
+from torchdx.rules import Rule, RunRule, all_rules, name_of, reads, treats, watches
 from torchdx.source import Program
 
 __all__ = ["examine"]
@@ -45,11 +45,12 @@ def examine(program: Program | None, record: Record | None, rules: Sequence[Rule
 def _asked(rule: Rule, program: Program | None, record: Record | None) -> list[Finding | NotEnough]:
     """What the rule says, with its name on it; a rule that fails says so, and spoils nothing else."""
     said: list[Finding | NotEnough] = []
+    reader = watcher = rule
     try:
-        if program is not None and isinstance(rule, SourceRule):
-            said += [_in_tests(_stamped(f, rule, "source"), program) for f in rule.in_source(program)]
-        if record is not None and record.saw_torch and isinstance(rule, RunRule):
-            said += _answers(rule, rule, record)
+        if program is not None and reads(reader):
+            said += [_in_tests(_stamped(f, rule, "source"), program) for f in reader.in_source(program)]
+        if record is not None and record.saw_torch and watches(watcher):
+            said += _answers(rule, watcher, record)
     except Exception as error:
         if os.environ.get("TORCHDX_DEBUG"):
             raise
@@ -90,7 +91,7 @@ def _with_fixes(program: Program, finding: Finding) -> Finding:
     """The cures that the finding's rule can write for this source, each with its diff."""
     if finding.site is None or program.file(finding.site.path) is None:
         return finding
-    rules: list[Any] = [rule for rule in all_rules() if rule.code == finding.code and isinstance(rule, TreatableRule)]
+    rules: list[Any] = [rule for rule in all_rules() if rule.code == finding.code and treats(rule)]
     return replace(finding, fixes=tuple(fix for rule in rules for fix in rule.treat(program, finding)))
 
 

@@ -21,9 +21,6 @@ from torchdx.source.notebook import source_file
 
 WORTH_A_PROCESS = 200_000
 """Bytes of source that keep a process busy for longer than it takes to start: about 0.1 s."""
-MOST_LITTER = 8_000_000
-"""Bytes of source whose trees, some forty times as large, may lie about before they are swept up."""
-_litter = 0
 
 
 @dataclass(frozen=True)
@@ -70,7 +67,8 @@ def _each(parts: Sequence[Program], cores: int) -> list[Examined]:
     packed = [Packed(tuple((file.path, file.on_disk) for file in part.files), part.named) for part in parts]
     processes = min(cores, len(packed), sum(pack.size for pack in packed) // WORTH_A_PROCESS)
     answers = _in_processes(packed, processes) if processes > 1 and not os.environ.get("TORCHDX_DEBUG") else None
-    return answers or [_one(pack) for pack in packed]
+    with without_collection():
+        return answers or [_one(pack) for pack in packed]
 
 
 def _in_processes(packed: Sequence[Packed], processes: int) -> list[Examined] | None:
@@ -87,7 +85,7 @@ def _in_processes(packed: Sequence[Packed], processes: int) -> list[Examined] | 
     method = "fork" if sys.platform == "linux" and threading.active_count() == 1 else "spawn"
     if method == "fork":
         all_rules()  # once, before there are several processes that would each do it
-    with ProcessPoolExecutor(processes, multiprocessing.get_context(method), initializer=_leave_interrupts) as pool:
+    with ProcessPoolExecutor(processes, multiprocessing.get_context(method), initializer=_begin) as pool:
         try:
             answers = dict(zip(order, pool.map(_one, [packed[place] for place in order]), strict=True))
         except (BrokenExecutor, OSError):
@@ -98,22 +96,17 @@ def _in_processes(packed: Sequence[Packed], processes: int) -> list[Examined] | 
     return [answers[place] for place in range(len(packed))]
 
 
-def _leave_interrupts() -> None:
-    """Ctrl-C is the parent's to answer."""
+def _begin() -> None:
+    """A process of its own: Ctrl-C is the parent's to answer, and what little refers to itself may lie about."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    gc.disable()
 
 
 def _one(packed: Packed) -> Examined:
     """Examine files of one's own, so that their trees are gone when it is done."""
-    global _litter
-    with without_collection():
-        part = Program((source_file(path, data) for path, data in packed.files), named=packed.named)
-        answer = Examined(examine(part, None), part.problems)
-        del part
-        _litter += packed.size
-        if _litter > MOST_LITTER:
-            gc.collect()
-            _litter = 0
+    part = Program((source_file(path, data) for path, data in packed.files), named=packed.named)
+    answer = Examined(examine(part, None), part.problems)
+    part.forget()
     return answer
 
 

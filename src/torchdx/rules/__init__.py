@@ -10,7 +10,7 @@ import importlib
 import pkgutil
 from collections.abc import Iterable, Iterator, Set
 from functools import cache
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, TypeGuard, runtime_checkable
 
 from torchdx.finding import Finding, Fix, NotEnough, Severity
 
@@ -68,6 +68,24 @@ class TreatableRule(Protocol):
     """A rule that can offer cures as edits of the source."""
 
     def treat(self, program: Program, finding: Finding) -> Iterable[Fix]: ...
+
+
+# `isinstance` with a protocol takes as long as a quick rule, and these are asked of every rule for every program.
+
+
+def reads(rule: Rule) -> TypeGuard[SourceRule]:
+    """Can it see its fault in source?"""
+    return hasattr(rule, "in_source")
+
+
+def watches(rule: Rule) -> TypeGuard[RunRule]:
+    """Can it see its fault in the record of a run?"""
+    return hasattr(rule, "in_run")
+
+
+def treats(rule: Rule) -> TypeGuard[TreatableRule]:
+    """Can it offer cures?"""
+    return hasattr(rule, "treat")
 
 
 def name_of(rule: Rule) -> str:

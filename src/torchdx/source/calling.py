@@ -51,6 +51,10 @@ HANDING_BACK |= words("setup setup_module setup_optimizers setup_dataloaders")
 """Methods of theirs that give back what they are given, ready to be used."""
 
 
+FACTORIES = words("torchvision.models torchvision.models.segmentation torchvision.models.detection")
+"""Modules whose functions all make models: whichever of them a name chooses, a model comes out."""
+
+
 def value_of_call(call: Call) -> Value:
     """What a call may give."""
     callee = call.program.evaluate(call.file, call.node.func, call.frame)
@@ -69,6 +73,9 @@ def called(call: Call, callee: Value) -> Value:
         return _method(call, callee)
     if isinstance(callee, Instance):
         return applied(callee, call)
+    if isinstance(callee, Item) and callee.of.name.endswith(".__dict__"):
+        factory = _one_of(Reference(callee.of.name.removesuffix(".__dict__")))
+        return called(call, factory) if factory is not None else Result(f"?.{call.method}", call)
     if isinstance(callee, Result) and callee.dotted == "functools.partial" and callee.call.file is call.file:
         return value_of_call(_completed(callee.call, call))
     return _ready_made(call, callee) or Result(f"?.{call.method}", call)
@@ -81,6 +88,11 @@ def _ready_made(call: Call, callee: Value) -> Value | None:
         return output_of(callee, call)
     given = features_of(callee)
     return either(applied(one, call, given) if isinstance(one, Instance) else UNKNOWN for one in head.alternatives())
+
+
+def _one_of(factories: Value) -> Reference | None:
+    """A function, whichever it is, of a module whose functions all make models."""
+    return Reference(f"{factories.name}.?") if factories.name in FACTORIES else None
 
 
 def _completed(partial: Call, call: Call) -> Call:
@@ -111,6 +123,8 @@ def _library(call: Call, name: str) -> Value:
         owner = call.argument_value(0)
         if isinstance(word, Literal) and isinstance(word.value, str):
             return either(call.program.member(v, word.value) for v in owner.alternatives())
+    if name == "getattr" and isinstance(call.argument_value(0), Reference):
+        return _one_of(call.argument_value(0)) or Result(name, call)
     last = name.rpartition(".")[2]
     is_tensor_class = last.endswith("Tensor") and name.startswith("torch.")
     if (last[:1].isupper() and not is_tensor_class) or name == "torch.device":
@@ -282,8 +296,20 @@ def batch_of(loader: Instance) -> Value:
     """One batch of a loader: what its collate function makes of samples, or the samples, stacked."""
     if loader.call is None:
         return Item(loader)
-    sample = sample_of(loader.call.argument_value(0, "dataset"))
+    dataset = loader.call.argument_value(0, "dataset")
+    sample = sample_of(dataset)
     collate = loader.call.argument_value(6, "collate_fn")
     if isinstance(collate, Reference) and isinstance(collate.definition, UserFunction):
         return returned(Frame(collate.definition, given=Group((sample,), open=True)))
-    return sample if isinstance(sample, Group) else Item(loader)
+    if not isinstance(sample, Group):
+        return Item(loader)
+    whole, of_tensors = Item(loader), dataset.name == "torch.utils.data.TensorDataset"
+    parts = (_stacked(part, of_tensors) for part in sample.items)
+    return Group(tuple(part or Item(whole, place) for place, part in enumerate(parts)), sample.open)
+
+
+def _stacked(part: Value, of_tensors: bool) -> Value | None:
+    """What many samples' parts become: tensors stay tensors, numbers become one, of which no more is known."""
+    is_number = isinstance(part, Result) and part.dotted in ("int", "float", "len")
+    is_number |= isinstance(part, Literal) and isinstance(part.value, (int, float))
+    return None if is_number or (of_tensors and not is_tensor.apart(part)) else part

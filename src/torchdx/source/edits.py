@@ -16,6 +16,10 @@ from torchdx.source.notebook import Notebook
 OWN_PARENTHESES = re.compile(rb"(?:(?:\s|#[^\r\n]*)*\))*")
 
 
+CONTEXT = 3
+HUNK = re.compile(r"^@@ -(\d+)(,\d+)? \+(\d+)(,\d+)? @@")
+
+
 class Refused(ValueError):
     """An edit that would not leave a program behind, or does not fit the file."""
 
@@ -105,11 +109,26 @@ def applied(file: SourceFile, edits: Iterable[Edit]) -> bytes:
         data = data[: edit.start] + edit.text + data[edit.end :]
     if isinstance(file, Notebook):
         return _in_notebook(file, edits)
+    start, end = _touched(file, edits)
     try:
-        parsed(data.decode(file.encoding))
+        parsed(data[start : len(data) - len(file.bytes) + end].decode(file.encoding))
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         raise Refused(f"{file.path} would no longer parse: {error}") from error
     return data
+
+
+def _touched(file: SourceFile, edits: Sequence[Edit]) -> tuple[int, int]:
+    """The lines of the statements at the file's top level that edits touch: the others parse as they did."""
+    if not edits or file.problem is not None:
+        return 0, len(file.bytes)
+    lines = [
+        (min(node.lineno for node in (*getattr(stmt, "decorator_list", ()), stmt)), stmt.end_lineno or stmt.lineno)
+        for stmt in file.tree.body
+    ]
+    spans = [(file.span_of_line(first)[0], file.span_of_line(last)[1]) for first, last in lines]
+    first, last = min(edit.start for edit in edits), max(edit.end for edit in edits)
+    start = max((start for start, _ in spans if start < first), default=0)
+    return start, min((end for _, end in spans if end >= last), default=len(file.bytes))
 
 
 def _in_notebook(notebook: Notebook, edits: Iterable[Edit]) -> bytes:
@@ -136,8 +155,29 @@ def unified_diff(file: SourceFile, changed: bytes) -> str:
 
 
 def _diff(path: str, old: str, new: str) -> str:
-    lines = difflib.unified_diff(_lines(old), _lines(new), f"a/{path}", f"b/{path}")
-    return "".join(line if line.endswith("\n") else line + "\n\\ No newline at end of file\n" for line in lines)
+    before, after = _lines(old), _lines(new)
+    first = next(
+        (n for n, (a, b) in enumerate(zip(before, after, strict=False)) if a != b), min(len(before), len(after))
+    )
+    start = max(0, first - CONTEXT)
+    end = _alike(before[start:], after[start:])
+    lines = difflib.unified_diff(
+        before[start : len(before) - end], after[start : len(after) - end], f"a/{path}", f"b/{path}"
+    )
+    moved = (HUNK.sub(lambda found: _moved(found, start), line) for line in lines)
+    return "".join(line if line.endswith("\n") else line + "\n\\ No newline at end of file\n" for line in moved)
+
+
+def _alike(before: list[str], after: list[str]) -> int:
+    """How many lines at the end of both need not be looked at: difflib is slow, and the changes are small."""
+    pairs = zip(reversed(before), reversed(after), strict=False)
+    same = next((n for n, (a, b) in enumerate(pairs) if a != b), min(len(before), len(after)))
+    return max(0, same - CONTEXT)
+
+
+def _moved(found: re.Match[str], start: int) -> str:
+    """A hunk's head for lines that stand so much further down."""
+    return f"@@ -{int(found[1]) + start}{found[2] or ''} +{int(found[3]) + start}{found[4] or ''} @@"
 
 
 def fix(title: str, file: SourceFile, edits: Sequence[Edit], *, safe: bool = False) -> Fix | None:

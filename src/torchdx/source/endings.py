@@ -55,7 +55,7 @@ SAME = words(
     "cuda cpu clone detach expand expand_as repeat type type_as view_as reshape_as gather index_select "
     "masked_select narrow select swapaxes movedim requires_grad_ dropout dropout2d dropout3d "
     "alpha_dropout Dropout Dropout1d Dropout2d Dropout3d AlphaDropout Identity Flatten Unflatten clamp "
-    "clip clamp_min squeeze_ unsqueeze_ chunk split Variable take_along_dim rearrange"
+    "clip clamp_min squeeze_ unsqueeze_ chunk split unbind Variable take_along_dim rearrange diagonal ravel flip roll"
 )
 DROPOUTS = words("dropout dropout2d dropout3d alpha_dropout Dropout Dropout1d Dropout2d Dropout3d AlphaDropout")
 LIMITING = words("clamp clip clamp_min")

@@ -96,14 +96,14 @@ def _same_way(later: Path, earlier: Path) -> bool:
 
 def _starts_with(path: Path, owner: Path) -> bool:
     """Is the block that `owner` stands in one of those that `path` goes through? A `with` is always gone through."""
-    owner = _out_of_with(owner)
+    owner = out_of_with(owner)
     depth = len(owner) - 1
     if depth < 0:
         return True
     return path[:depth] == owner[:-1] and len(path) > depth and path[depth][:2] == owner[-1][:2]
 
 
-def _out_of_with(path: Path) -> Path:
+def out_of_with(path: Path) -> Path:
     """The way to the outermost `with` around a statement's block that no branch or loop stands between."""
     while len(path) > 1 and isinstance(path[-1][0], (ast.With, ast.AsyncWith)):
         path = path[:-1]
@@ -157,7 +157,7 @@ def _set_each_round(before: Sequence[Binding], paths: dict[Binding, Path], here:
 def is_passed_before(file: SourceFile, first: ast.AST, use: ast.AST, scope: ast.AST) -> bool:
     """Does every way to the use come past the first place, which stands in an earlier statement of a block around?"""
     before, here = path_of(file, first, scope), path_of(file, use, scope)
-    for depth in range(len(before) - 1, len(_out_of_with(before)) - 2, -1):
+    for depth in range(len(before) - 1, len(out_of_with(before)) - 2, -1):
         if before[:depth] == here[:depth] and len(here) > depth and before[depth][:2] == here[depth][:2]:
             return before[depth][2] < here[depth][2]
     return False

@@ -32,6 +32,11 @@ CUTTING = words(
 )
 """Functions and methods of tensors whose result has no gradient towards what went in."""
 CUT_ATTRIBUTES = words("data shape dtype device ndim is_cuda layout grad grad_fn is_leaf requires_grad names")
+ALONE = words(
+    "to cuda cpu xpu float double half bfloat16 type type_as view view_as reshape reshape_as expand expand_as permute "
+    "transpose flatten unflatten squeeze unsqueeze contiguous clone repeat sum mean std var norm"
+)
+"""Methods whose result has a gradient towards the tensor itself and nothing else: the rest are sizes and devices."""
 SAME_ATTRIBUTES = words("T mT H mH real imag")
 CREATING = words(
     "tensor as_tensor from_numpy zeros ones empty full eye arange linspace logspace rand randn randint randperm normal "
@@ -129,6 +134,8 @@ class _Roots:
             return self.of(value.given) if value.given is not None else [UNKNOWN]
         elif not value.dotted.startswith("torch.") or value.dotted.startswith(OBJECTS):
             return [UNKNOWN]
+        if value.given is not None and value.module is None and last in ALONE:
+            return self.of(value.given)
         return self.together(_inputs(value), closed=value.call.is_certain)
 
 
@@ -178,6 +185,11 @@ def _word(node: ast.AST) -> str:
 def history_of(value: Value) -> Iterator[Value]:
     """The value and all that backward() through it comes to, as far as is known; where the graph is cut, the cut."""
     return reached(value, lambda one: () if is_cut(one) else _parents(one))
+
+
+def past_of(value: Value) -> Iterator[Value]:
+    """The value and all that it was computed from, whether a graph leads there or not."""
+    return reached(value, _parents)
 
 
 def _parents(value: Value) -> Iterable[Value]:

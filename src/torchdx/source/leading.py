@@ -8,19 +8,31 @@ from __future__ import annotations
 import ast
 import re
 from collections import Counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from torchdx.source.expressions import held_as
 from torchdx.source.file import SourceFile
 from torchdx.source.index import FUNCTIONS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from torchdx.source.program import Program
 
 MANY = 8
 TELLING = re.compile(r"train|step|fit|epoch|learn|optimi[sz]|update|backward", re.IGNORECASE)
+
+
+Calling: TypeAlias = tuple[set[str], set[str], SourceFile]
+
+
+def callings(program: Program) -> Iterator[Calling]:
+    """For every function the names it is called by, those that it calls, and its file."""
+    for file in program.torch_files:
+        for scope, calls in file.index.calls_in.items():
+            names = _called_as(program, file, scope) if isinstance(scope, FUNCTIONS) else set()
+            if names:
+                yield names, {last_word(call) for call in calls}, file
 
 
 class Leading:
@@ -29,14 +41,7 @@ class Leading:
     def __init__(self, program: Program, roots: Iterable[str]) -> None:
         self.everywhere = set(roots)
         self.within: dict[SourceFile, set[str]] = {}
-        called = [
-            (names, {last_word(call) for call in calls}, file)
-            for file in program.torch_files
-            for scope, calls in file.index.calls_in.items()
-            if isinstance(scope, FUNCTIONS)
-            for names in [_called_as(program, file, scope)]
-            if names
-        ]
+        called = program.callings
         bearers = Counter(name for names, _, _ in called for name in names)
         while sum(self._grow(names, inner, file, bearers) for names, inner, file in called):
             pass

@@ -147,17 +147,18 @@ class Names:
         return Reference(canonical(dotted.lstrip(".")))
 
     def variable(self, file: SourceFile, dotted: str) -> tuple[SourceFile, list[Binding]]:
-        """The assignments behind an import of something that is no class, function or module, and the file they are in."""
+        """Where a variable that is imported gets its value: the file, and the assignments."""
         for _ in range(MOST_ALIASES if dotted else 0):
             rest = dotted.lstrip(".")
             head, _, name = rest.rpartition(".")
             module = self.module(file, dotted[: len(dotted) - len(rest)] + head)
-            bindings = module.module_scope.bindings.get(name, []) if module is not None and module is not file else []
-            if module is None or not bindings:
+            if module is None or module is file:
                 break
-            if bindings[-1].how != "import":
+            bindings = module.module_scope.bindings.get(name, [])
+            last = bindings[-1] if bindings else self._through_stars(module, name)
+            if last is None or last.how != "import":
                 return module, [one for one in bindings if one.how != "import"]
-            file, dotted = module, bindings[-1].origin
+            file, dotted = module, last.origin
         return file, []
 
     def member(

@@ -19,6 +19,7 @@ from torchdx.source.expressions import Call, Expression
 from torchdx.source.file import SourceFile, imported_files
 from torchdx.source.frameworks import FrameworkStep, framework_steps
 from torchdx.source.index import Binding, FunctionNode
+from torchdx.source.leading import Calling, callings
 from torchdx.source.loops import (
     EpochLoop,
     Evaluation,
@@ -102,6 +103,15 @@ class Program:
             found[name] = source_file(name, data)
             queue += imported_files(found[name], homes)
         return cls(found.values(), problems)
+
+    def forget(self) -> None:
+        """Take everything apart, so that the trees are gone at once: the program can be asked nothing more.
+
+        What refers to each other would else wait for a search among millions of objects.
+        """
+        definitions = (*self._functions.values(), *self._classes.values())
+        for each in (*definitions, self.evaluator, self.names, *self.files, self):
+            vars(each).clear()
 
     # Files
 
@@ -309,6 +319,11 @@ class Program:
     def called_words(self) -> Iterable[str]:
         """The last word of everything that is called anywhere."""
         return self._by_last_word.keys()
+
+    @cached_property
+    def callings(self) -> tuple[Calling, ...]:
+        """What every function is called and calls, by name alone."""
+        return tuple(callings(self))
 
     # What it does
 

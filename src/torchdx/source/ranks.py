@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from torchdx.source.endings import DROPOUTS, LINEAR, OPERATIONS, TORCH
 from torchdx.source.reading import words
-from torchdx.source.values import Group, Result, Value, literal
+from torchdx.source.ready_made import FEATURES
+from torchdx.source.values import Group, Literal, Operation, Result, Value, literal
 from torchdx.source.walks import walk
 
 KEEPING = DROPOUTS | words(
     "Linear linear BatchNorm1d LayerNorm layer_norm GELU gelu SiLU silu LeakyReLU leaky_relu ELU elu Identity "
     "contiguous float double half to cuda cpu clone detach clamp clip dropout_ Tanhshrink Softplus softplus"
 )
+MOVING = words("transpose swapaxes swapdims permute masked_fill tril triu")
 MAKING = words("torch.randn torch.rand torch.zeros torch.ones torch.empty")
 
 
@@ -22,20 +24,48 @@ def rank_of(value: Value) -> int | None:
 
 
 def _one(value: Value) -> int | None:
+    if isinstance(value, Operation):
+        return _of_arithmetic(value.operator, list(value.values()))
+    if isinstance(value, Literal):
+        return 0 if isinstance(value.value, int | float) else None
     if not isinstance(value, Result):
         return None
     last = value.dotted.rpartition(".")[2]
     if value.dotted in MAKING:
         return _count(value, 0)
+    if value.dotted == FEATURES:
+        return 2
+    if value.dotted.startswith("math.") or (last == "size" and value.call.node.args):
+        return 0
     if not TORCH.match(value.dotted):
         return None
+    if last in ("bmm", "matmul"):
+        return 3 if last == "bmm" else _of_arithmetic("MatMult", _factors(value))
     if last in ("view", "reshape"):
         return _count(value, 0 if value.module is None and value.given is not None else 1)
     if last in ("flatten", "Flatten"):
         return _flattened(value)
-    if last in KEEPING or last in OPERATIONS or (LINEAR.match(value.dotted) and "Conv" not in last):
+    if (
+        last in KEEPING
+        or (value.module is None and last in MOVING)
+        or last in OPERATIONS
+        or (LINEAR.match(value.dotted) and "Conv" not in last)
+    ):
         return rank_of(value.input)
     return None
+
+
+def _factors(value: Result) -> list[Value]:
+    """Both operands of a product that is written as a call."""
+    return [value.input, value.call.argument_value(0 if value.given is not None else 1, "other")]
+
+
+def _of_arithmetic(operator: str, operands: list[Value]) -> int | None:
+    ranks = [rank_of(operand) for operand in operands]
+    known = [rank for rank in ranks if rank is not None]
+    if len(known) < len(ranks) or (operator == "MatMult" and min(known) < 2):
+        return None
+    return max(known)
 
 
 def _count(value: Result, first: int) -> int | None:

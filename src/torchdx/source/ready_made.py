@@ -7,6 +7,7 @@ import re
 from typing import TypeGuard
 
 from torchdx.source.expressions import Call
+from torchdx.source.frameworks import TRAINERS
 from torchdx.source.index import Binding
 from torchdx.source.values import Argument, Result, Value, either
 
@@ -21,7 +22,6 @@ LAST = {"vgg": 6, "alexnet": 6, "mobilenet_v2": 1, "mobilenet_v3": 3, "efficient
 FEATURES = "torchvision.models.features"
 LOADED = re.compile(r"^transformers\.\w+\.from_(pretrained|config)$")
 OUTPUT = "transformers.ModelOutput"
-TRAINERS = ("transformers.Trainer", "transformers.Seq2SeqTrainer", "transformers.trainer.Trainer")
 
 
 def is_ready_made(value: Value) -> bool:

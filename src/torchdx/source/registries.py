@@ -52,7 +52,7 @@ class Registries:
     @cached_property
     def registrars(self) -> dict[ast.AST, Registrar]:
         """Every function that registers, by its node."""
-        found = {}
+        found: dict[ast.AST, Registrar] = {}
         for file in self.program.files:
             if HANDS_BACK.search(file.bytes):
                 for scope, bindings in file.index.items_in.items():

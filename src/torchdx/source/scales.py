@@ -69,9 +69,18 @@ def transform_scales(transform: Value) -> bool:
     return False
 
 
-def composed(transform: Instance) -> tuple[Value, ...]:
-    """The steps of a Compose."""
-    return contents_of_list(transform.call.argument_value(0, "transforms")) if transform.call is not None else ()
+def composed(transform: Value) -> tuple[Value, ...]:
+    """The steps of a Compose, where they are certain."""
+    found = compositions(transform)
+    return found[0] if len(found) == 1 else ()
+
+
+def compositions(transform: Value) -> list[tuple[Value, ...]]:
+    """All that the steps of a Compose may be; nothing where one of them is not known."""
+    if not isinstance(transform, Instance) or transform.call is None:
+        return []
+    found = [contents_of_list(one) for one in transform.call.argument_value(0, "transforms").alternatives()]
+    return found if all(found) else []
 
 
 @walk([])

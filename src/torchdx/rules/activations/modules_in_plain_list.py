@@ -29,7 +29,7 @@ from torchdx.source.models import has_parameters
 from torchdx.source.values import Group, Instance
 
 if TYPE_CHECKING:
-    from torchdx.source import Program, UserClass, UserFunction
+    from torchdx.source import Call, Program, UserClass, UserFunction
     from torchdx.source.index import Binding
 
 code, family, severity = "TDX304", "activations", "error"
@@ -98,15 +98,26 @@ def _holds_layers(cls: UserClass, made: ast.expr) -> bool:
 
 def _is_made_for_it(cls: UserClass, module: Instance, made: ast.expr) -> bool:
     """Is it made in the list itself, in what is appended to it, or under a local name that no attribute is given?"""
-    if module.call is None or module.call.file is not cls.file:
+    call = _asked_for(module)
+    if call is None or call.file is not cls.file:
         return False
-    above = cls.file.parent(module.call.node)
+    above = cls.file.parent(call.node)
     if isinstance(above, ast.Assign) and all(isinstance(target, ast.Name) for target in above.targets):
         names = {target.id for target in above.targets if isinstance(target, ast.Name)}
         kept = [b.value for found in cls.own_attributes.values() for _, b in found]
         return not any(isinstance(value, ast.Name) and value.id in names for value in kept)
     grows = isinstance(above, ast.Call) and isinstance(above.func, ast.Attribute) and above.func.attr in GROWING
     return above is made or grows
+
+
+def _asked_for(module: Instance) -> Call | None:
+    """The call that made it; where that stands in a function that keeps nothing, the call of the function."""
+    call = module.call
+    while call is not None and call.frame is not None and call.frame.call is not None and call.frame.this is None:
+        call = call.frame.call
+        if any(isinstance(given.node, ast.Name) and given.node.id == "self" for given in call.arguments()):
+            return None  # which may be registered there
+    return call
 
 
 def _is_used(program: Program, cls: UserClass, name: str, made_in: UserFunction) -> bool:

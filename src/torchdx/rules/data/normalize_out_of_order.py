@@ -23,9 +23,9 @@ import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
-from torchdx.finding import Finding, Fix, Site
+from torchdx.finding import Finding, Fix
 from torchdx.source import edits
-from torchdx.source.scales import PLACING, composed, step_name
+from torchdx.source.scales import PLACING, compositions, step_name
 from torchdx.source.values import Group, Instance, Value, literal
 
 if TYPE_CHECKING:
@@ -59,10 +59,11 @@ class Fault(NamedTuple):
 def in_source(program: Program) -> Iterator[Finding]:
     """Every `Normalize` in a Compose of known transforms that is given what it was not meant for."""
     for call, fault in _faults(program):
+        node = _written(call, fault.step)
         yield Finding(
             message=f"`Normalize` {fault.words}",
-            site=_place(call, fault.step),
-            evidence={"steps": ", ".join(step_name(step) for step in _steps(call))},
+            site=call.file.site(node) if node is not None else call.site,
+            evidence={"steps": ", ".join(map(step_name, compositions(call.value)[0]))},
             cure=fault.cure,
             confidence=0.97 if fault.certain else 0.85,
             severity=None if fault.certain else "warning",
@@ -71,14 +72,9 @@ def in_source(program: Program) -> Iterator[Finding]:
 
 def _faults(program: Program) -> Iterator[tuple[Call, Fault]]:
     for call in program.calls(*(f"{start}Compose" for start in PLACING)):
-        if b"Normalize" in call.file.bytes or any(step_name(step) == "Normalize" for step in _steps(call)):
-            fault = _fault(_steps(call))
-            if fault is not None:
-                yield call, fault
-
-
-def _steps(call: Call) -> tuple[Value, ...]:
-    return composed(call.value) if isinstance(call.value, Instance) else ()
+        faults = [_fault(steps) for steps in compositions(call.value)]
+        if faults and faults[0] is not None and all(faults):
+            yield call, faults[0]
 
 
 def _fault(steps: tuple[Value, ...]) -> Fault | None:
@@ -151,26 +147,21 @@ def _means(step: Instance) -> tuple[float, ...]:
     return known if len(known) == len(numbers) else ()
 
 
-def _elements(call: Call) -> list[ast.expr]:
-    """The steps as they are written in the call, where they are."""
+def _written(call: Call, step: Instance) -> ast.expr | None:
+    """Where a step stands in a list of the same file, by itself or by its name."""
     given = call.argument(0, "transforms")
-    elements = list(given.node.elts) if given is not None and isinstance(given.node, ast.List | ast.Tuple) else []
-    return elements if len(elements) == len(_steps(call)) else []
-
-
-def _element(call: Call, step: Instance) -> ast.expr | None:
-    return next((node for node, one in zip(_elements(call), _steps(call), strict=False) if one is step), None)
-
-
-def _place(call: Call, step: Instance) -> Site:
-    node = _element(call, step)
-    return call.file.site(node) if node is not None else call.site
+    elements = given.node.elts if given is not None and isinstance(given.node, ast.List | ast.Tuple) else []
+    by_name = next((node for node in elements if step in call.at(node).value.alternatives()), None)
+    made = step.call
+    inside = made is not None and made.file is call.file and isinstance(call.file.parent(made.node), ast.List)
+    return by_name or (made.node if made is not None and inside else None)
 
 
 def treat(program: Program, finding: Finding) -> Iterator[Fix]:
     """Put the steps in order, or have the change of type scale."""
     for call, fault in _faults(program):
-        if _place(call, fault.step) != finding.site or fault.partner is None:
+        node = _written(call, fault.step)
+        if fault.partner is None or finding.site != (call.file.site(node) if node is not None else call.site):
             continue
         found = _scaling(fault.partner) if step_name(fault.partner) == "ToDtype" else _ordered(call, fault)
         if found is not None:
@@ -185,11 +176,11 @@ def _scaling(change: Instance) -> Fix | None:
 
 
 def _ordered(call: Call, fault: Fault) -> Fix | None:
-    elements = _elements(call)
-    first, last = _element(call, fault.step), _element(call, fault.partner) if fault.partner is not None else None
-    if first is None or last is None:
+    first, last = _written(call, fault.step), _written(call, fault.partner) if fault.partner is not None else None
+    around = call.file.parent(first) if first is not None else None
+    if first is None or last is None or not isinstance(around, ast.List | ast.Tuple) or last not in around.elts:
         return None
-    moved = elements[elements.index(first) : elements.index(last) + 1]
+    moved = around.elts[around.elts.index(first) : around.elts.index(last) + 1]
     texts = [call.file.text_of(node) for node in (*moved[1:], moved[0])]
     changes = [edits.replace(call.file, node, text) for node, text in zip(moved, texts, strict=True)]
     return edits.fix("normalise last", call.file, changes, safe=True)
@@ -201,30 +192,23 @@ def sick() -> None:
     import torch
     from sklearn.datasets import load_digits
     from torch import nn
-    from torch.utils.data import DataLoader, Dataset, TensorDataset
+    from torch.utils.data import default_collate
 
     torch.manual_seed(0)
-    pictures: Dataset[tuple[torch.Tensor, ...]]
+    digits = load_digits()
+    pixels = torch.tensor(digits.images, dtype=torch.float32).unsqueeze(1) / 8 - 1
+    pictures = list(zip(pixels, digits.target.tolist(), strict=True))
     if len(sys.argv) > 1:
         from torchvision import datasets, transforms
 
-        change = transforms.Compose(
-            [
-                transforms.Grayscale(),
-                transforms.Resize((8, 8)),
-                transforms.Normalize(mean=[0.5], std=[0.5]),  # TDX509
-                transforms.ToTensor(),
-            ]
-        )
-        pictures = datasets.ImageFolder(sys.argv[1], transform=change)
-    else:
-        digits = load_digits()
-        pixels = torch.tensor(digits.images, dtype=torch.float32).unsqueeze(1) / 8 - 1
-        pictures = TensorDataset(pixels, torch.tensor(digits.target))
+        steps = [transforms.Grayscale(), transforms.Resize((8, 8))]
+        steps += [transforms.Normalize([0.5], [0.5]), transforms.ToTensor()]  # TDX509
+        pictures = list(datasets.ImageFolder(sys.argv[1], transform=transforms.Compose(steps)))
     model = nn.Sequential(nn.Flatten(), nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 10))
     optimizer = torch.optim.Adam(model.parameters(), lr=0.003)
     for _ in range(5):
-        for inputs, labels in DataLoader(pictures, batch_size=64, shuffle=True):
+        for rows in torch.randperm(len(pictures)).split(64):
+            inputs, labels = default_collate([pictures[row] for row in rows])
             optimizer.zero_grad()
             loss = nn.functional.cross_entropy(model(inputs), labels)
             loss.backward()
@@ -238,30 +222,23 @@ def healthy() -> None:
     import torch
     from sklearn.datasets import load_digits
     from torch import nn
-    from torch.utils.data import DataLoader, Dataset, TensorDataset
+    from torch.utils.data import default_collate
 
     torch.manual_seed(0)
-    pictures: Dataset[tuple[torch.Tensor, ...]]
+    digits = load_digits()
+    pixels = torch.tensor(digits.images, dtype=torch.float32).unsqueeze(1) / 8 - 1
+    pictures = list(zip(pixels, digits.target.tolist(), strict=True))
     if len(sys.argv) > 1:
         from torchvision import datasets, transforms
 
-        change = transforms.Compose(
-            [
-                transforms.Grayscale(),
-                transforms.Resize((8, 8)),
-                transforms.ToTensor(),
-                transforms.Normalize(mean=[0.5], std=[0.5]),
-            ]
-        )
-        pictures = datasets.ImageFolder(sys.argv[1], transform=change)
-    else:
-        digits = load_digits()
-        pixels = torch.tensor(digits.images, dtype=torch.float32).unsqueeze(1) / 8 - 1
-        pictures = TensorDataset(pixels, torch.tensor(digits.target))
+        steps = [transforms.Grayscale(), transforms.Resize((8, 8))]
+        steps += [transforms.ToTensor(), transforms.Normalize([0.5], [0.5])]
+        pictures = list(datasets.ImageFolder(sys.argv[1], transform=transforms.Compose(steps)))
     model = nn.Sequential(nn.Flatten(), nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 10))
     optimizer = torch.optim.Adam(model.parameters(), lr=0.003)
     for _ in range(5):
-        for inputs, labels in DataLoader(pictures, batch_size=64, shuffle=True):
+        for rows in torch.randperm(len(pictures)).split(64):
+            inputs, labels = default_collate([pictures[row] for row in rows])
             optimizer.zero_grad()
             loss = nn.functional.cross_entropy(model(inputs), labels)
             loss.backward()
@@ -275,34 +252,27 @@ def looks_like_it() -> None:
     import torch
     from sklearn.datasets import load_digits
     from torch import nn
-    from torch.utils.data import DataLoader, Dataset, TensorDataset
+    from torch.utils.data import default_collate
 
     torch.manual_seed(0)
-    pictures: Dataset[tuple[torch.Tensor, ...]]
+    digits = load_digits()
+    pixels = torch.tensor(digits.images, dtype=torch.float32).unsqueeze(1) / 8 - 1
+    pictures = list(zip(pixels, digits.target.tolist(), strict=True))
     if len(sys.argv) > 1:
         from torchvision import datasets, transforms
         from torchvision.transforms import v2
 
         scaled = [v2.ToImage(), v2.ToDtype(torch.float32, scale=True), v2.Normalize(mean=[0.5], std=[0.5])]
         print(datasets.ImageFolder(sys.argv[1], transform=v2.Compose(scaled)))
-        change = transforms.Compose(
-            [
-                transforms.Grayscale(),
-                transforms.Resize((8, 8)),
-                transforms.ToTensor(),
-                transforms.Lambda(lambda picture: picture * 255),
-                transforms.Normalize(mean=[123.675], std=[58.395]),
-            ]
-        )
-        pictures = datasets.ImageFolder(sys.argv[1], transform=change)
-    else:
-        digits = load_digits()
-        pixels = torch.tensor(digits.images, dtype=torch.float32).unsqueeze(1) / 8 - 1
-        pictures = TensorDataset(pixels, torch.tensor(digits.target))
+        larger = transforms.Lambda(lambda picture: picture * 255)
+        steps = [transforms.Grayscale(), transforms.Resize((8, 8)), transforms.ToTensor(), larger]
+        steps.append(transforms.Normalize(mean=[123.675], std=[58.395]))
+        pictures = list(datasets.ImageFolder(sys.argv[1], transform=transforms.Compose(steps)))
     model = nn.Sequential(nn.Flatten(), nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 10))
     optimizer = torch.optim.Adam(model.parameters(), lr=0.003)
     for _ in range(5):
-        for inputs, labels in DataLoader(pictures, batch_size=64, shuffle=True):
+        for rows in torch.randperm(len(pictures)).split(64):
+            inputs, labels = default_collate([pictures[row] for row in rows])
             optimizer.zero_grad()
             loss = nn.functional.cross_entropy(model(inputs), labels)
             loss.backward()

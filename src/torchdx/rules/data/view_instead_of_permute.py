@@ -26,15 +26,15 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from torchdx.finding import Finding, Fix
 from torchdx.source import Call, edits
-from torchdx.source.index import Binding
 from torchdx.source.reading import words
 from torchdx.source.scales import KEEPING, divides_by_255
+from torchdx.source.shapes import names_of_shape
 from torchdx.source.tensors import is_tensor
 from torchdx.source.values import Instance, Item, Result, Value, literal
 from torchdx.source.walks import walk
 
 if TYPE_CHECKING:
-    from torchdx.source import Program, SourceFile
+    from torchdx.source import Program
 
 code, family, severity = "TDX510", "data", "error"
 needs: frozenset[str] = frozenset()
@@ -107,7 +107,7 @@ def _reordered(call: Call, tensor: ast.Name, sizes: list[ast.expr]) -> Scramble 
     named = [name for part in parts for name in part or ()]
     if not named or any(part is None for part in parts) or sum(part == () for part in parts) > 1:
         return None
-    shape = _shape_of(call, tensor, named)
+    shape = names_of_shape(call, tensor, named)
     if shape is None or not {name.id for name in named} <= set(shape):
         return None
     rest = [name for name in shape if name not in {one.id for one in named}]
@@ -130,37 +130,6 @@ def _names(size: ast.expr) -> tuple[ast.Name, ...] | None:
         left, right = _names(size.left), _names(size.right)
         return (*left, *right) if left and right else None
     return () if _is_rest(size) else None
-
-
-def _shape_of(call: Call, tensor: ast.Name, named: list[ast.Name]) -> list[str] | None:
-    """What the dimensions of the tensor were called, where all the names come from its shape as it is now."""
-    file, names = call.file, call.program.names
-    found = [names.binding(file, name) for name in named]
-    values = {id(one.value) if isinstance(one, Binding) and one.how == "assign" and one.steps else 0 for one in found}
-    first = found[0]
-    if len(values) != 1 or 0 in values or not isinstance(first, Binding) or first.value is None:
-        return None
-    shape = first.value.func if isinstance(first.value, ast.Call) and not first.value.args else first.value
-    statement = file.statement(first.value)
-    if (
-        not isinstance(shape, ast.Attribute)
-        or shape.attr not in ("shape", "size")
-        or not isinstance(statement, ast.Assign)
-    ):
-        return None
-    of, target = shape.value, statement.targets[0]
-    if not isinstance(of, ast.Name) or of.id != tensor.id or not isinstance(target, ast.Tuple | ast.List):
-        return None
-    dimensions = [one.id for one in target.elts if isinstance(one, ast.Name)]
-    distinct = len(set(dimensions)) == len(target.elts)
-    return dimensions if distinct and _is_same(file, call.program, of, tensor) else None
-
-
-def _is_same(file: SourceFile, program: Program, one: ast.Name, other: ast.Name) -> bool:
-    """Have both uses of a name the same value?"""
-    first, second = (program.names.binding(file, name) for name in (one, other))
-    as_lists = [found if isinstance(found, list) else [found] for found in (first, second)]
-    return all(as_lists) and [id(binding) for binding in as_lists[0]] == [id(binding) for binding in as_lists[1]]
 
 
 # The last states of a recurrent layer

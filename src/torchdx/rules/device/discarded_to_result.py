@@ -9,8 +9,8 @@ all.
 
 Helped by keeping the result: `x = x.to(device)`.
 
-No fault when it is a module that is moved (`model.to(device)` works in place), or a batch object of a library whose
-own `.to` moves it in place.
+No fault when it is a module that is moved (`model.to(device)` works in place), a batch object of a library whose own
+`.to` moves it in place, the end of a chain that changes a tensor in place, or a notebook's line that shows the result.
 
 Sources: PyTorch documentation, `torch.Tensor.to` and `torch.nn.Module.to`.
 """
@@ -43,7 +43,7 @@ CONVERTING = words(
 def in_source(program: Program) -> Iterator[Finding]:
     """Every statement that is nothing but a conversion of a tensor."""
     for call in program.calls_named(*sorted(CONVERTING)):
-        if not call.is_statement or call.receiver is None or call.name:
+        if not call.is_statement or call.receiver is None or call.name or _is_harmless(call):
             continue
         value = call.receiver.value
         proven = is_tensor(value)
@@ -54,26 +54,38 @@ def in_source(program: Program) -> Iterator[Finding]:
                 site=call.site,
                 cure=f"keep the result: `{call.receiver.text} = {call.text}`",
                 confidence=0.98 if proven else 0.85,
-                severity=None if proven and not _is_tried_out(call) else "warning",
+                severity=None if proven else "warning",
             )
 
 
-def _is_tried_out(call: Call) -> bool:
-    """Is it a line of a notebook, run once by itself, which may be there to show just that nothing changes?"""
-    alone = call.function is None and not any(call.file.loops_around(call.node))
-    return alone and isinstance(call.file, Notebook)
+def _is_harmless(call: Call) -> bool:
+    """Is nothing lost: a lesson, a type asked for, or the last link of a chain that changes a tensor in place?
+
+    A line of a notebook, run once by itself, may be there to show just that nothing changes.
+    """
+    if isinstance(call.file, Notebook) and call.function is None and not any(call.file.loops_around(call.node)):
+        return True
+    asked = call.method == "type" and not call.node.args and not call.node.keywords
+    return asked or (isinstance(call.node.func, ast.Attribute) and _changes_in_place(call.node.func.value))
+
+
+def _changes_in_place(node: ast.expr) -> bool:
+    while isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+        if node.func.attr[-1:] == "_" and node.func.attr[-2:] != "__":
+            return True
+        node = node.func.value
+    return False
 
 
 def _is_part_of_batch(value: Value) -> bool:
     """Is it one of several things that a loader gives together? Such are tensors, but for rare collate functions."""
+    batch = value.of.of if isinstance(value, Item) and isinstance(value.of, Item) and value.of.key is None else None
     return (
-        isinstance(value, Item)
-        and isinstance(value.key, int)
-        and isinstance(value.of, Item)
-        and isinstance(value.of.of, Instance)
-        and value.of.of.is_loader
-        and value.of.key is None
-        and not (value.of.of.call is not None and value.of.of.call.gives("collate_fn"))
+        isinstance(batch, Instance)
+        and isinstance(value, Item)
+        and value.key is not None
+        and batch.is_loader
+        and not (batch.call is not None and batch.call.gives("collate_fn"))
     )
 
 
@@ -83,7 +95,7 @@ def treat(program: Program, finding: Finding) -> Iterator[Fix]:
     node = file.node_at(finding.site, ast.Call) if file is not None and finding.site else None
     if file is None or not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute):
         return
-    if isinstance(node.func.value, (ast.Name, ast.Attribute)):
+    if isinstance(node.func.value, (ast.Name, ast.Attribute, ast.Subscript)):
         text = f"{file.text_of(node.func.value)} = {file.text_of(node)}"
         name, scope = node.func.value, file.scope_of(node)
         local = isinstance(name, ast.Name) and name.id in scope.bindings

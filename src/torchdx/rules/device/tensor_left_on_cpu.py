@@ -35,6 +35,9 @@ needs: frozenset[str] = frozenset()
 explains: frozenset[str] = frozenset()
 
 MAKES = words("zeros ones rand randn randint arange eye full empty linspace")
+KEEPING = words(
+    "unsqueeze squeeze view reshape expand repeat float double half long int t transpose permute contiguous"
+)
 MOVES = re.compile(r"device|cuda|\.to\(|type_as|\.type\(|_like\(|\.new")
 ELSEWHERE = re.compile(rb"set_default_device|set_default_tensor_type|with torch\.device|torch\.\w*cuda\w*\.\w*Tensor")
 ACCELERATED = re.compile(rb"\.cuda\(|\.to\(\s*[\w.]*device|\.to\(\s*[\"'](cuda|mps)|[Aa]ccelerator|\bTrainer\(")
@@ -72,10 +75,21 @@ def _stays(forward: UserFunction, call: Call) -> bool:
     return not name or not any(re.search(rf"\b{name}\b", line) and MOVES.search(line) for line in lines)
 
 
+def _reshaped(call: Call) -> ast.expr:
+    """The tensor with all that only changes its shape or type: `torch.arange(n).unsqueeze(0)`."""
+    node: ast.expr = call.node
+    while True:
+        dot = call.file.parent(node)
+        outer = call.file.parent(dot) if isinstance(dot, ast.Attribute) and dot.attr in KEEPING else None
+        if not isinstance(outer, ast.Call) or outer.func is not dot:
+            return node
+        node = outer
+
+
 def _name_of(call: Call) -> str:
     """The name that the tensor itself, and nothing computed from it, is given."""
     statement = call.file.statement(call.node)
-    if isinstance(statement, ast.Assign) and len(statement.targets) == 1 and statement.value is call.node:
+    if isinstance(statement, ast.Assign) and len(statement.targets) == 1 and statement.value is _reshaped(call):
         target = statement.targets[0]
         return target.id if isinstance(target, ast.Name) else ""
     return ""
@@ -83,19 +97,19 @@ def _name_of(call: Call) -> str:
 
 def _meets_moved(forward: UserFunction, call: Call) -> bool:
     """Is it given to a layer with weights, or computed with what such a layer gave?"""
-    file, name = forward.file, _name_of(call)
+    file, name, tensor = forward.file, _name_of(call), _reshaped(call)
     for other in forward.calls():
         if other.node.lineno < call.node.lineno:
             continue
         callee = None
         for node in _operands(other):
-            if node is call.node or (name and isinstance(node, ast.Name) and node.id == name):
+            if node is tensor or (name and isinstance(node, ast.Name) and node.id == name):
                 callee = callee or forward.program.evaluate(file, other.node.func)
                 if _has_weights(callee):
                     return True
-    parent = file.parent(call.node)
+    parent = file.parent(tensor)
     if isinstance(parent, ast.BinOp):
-        side = parent.left if parent.right is call.node else parent.right
+        side = parent.left if parent.right is tensor else parent.right
         return _is_moved(forward.program.evaluate(file, side))
     return False
 

@@ -123,7 +123,8 @@ def _hard_wired(program: Program, file: SourceFile) -> Iterator[ast.expr]:
             for node in file.index.calls[word]:
                 given = _device(node, word in ("to", "device"))
                 if given is not None:
-                    yield from _word(program, file, given, named)
+                    found = _word(program, file, given, named)
+                    yield from (place for place in found if word == "to" or not _is_others(Call(program, file, node)))
 
 
 def _device(node: ast.Call, takes_one: bool) -> ast.expr | None:
@@ -132,6 +133,12 @@ def _device(node: ast.Call, takes_one: bool) -> ast.expr | None:
         if given.arg == "device":
             return given.value
     return node.args[0] if takes_one and node.args else None
+
+
+def _is_others(call: Call) -> bool:
+    """Is it a library's but not torch's, which may understand a device as it likes?"""
+    home = call.name.partition(".")[0]
+    return bool(home) and home not in ("torch", "torchvision", "torchaudio") and not call.program.effects.targets(call)
 
 
 def _is_fixed(call: Call) -> bool:

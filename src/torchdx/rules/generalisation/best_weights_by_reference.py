@@ -44,13 +44,14 @@ NOT_A_MODEL = re.compile(r"optim|sched|scaler|loader|sampler", re.IGNORECASE)
 
 @dataclass(frozen=True, eq=False)
 class Kept:
-    """What is kept for later: the model, as named, and the expression and name that keep it."""
+    """What is kept for later: the model, as named, the expression, and the name, or key of a dictionary, for it."""
 
     file: SourceFile
-    statement: ast.Assign
+    statement: ast.Assign | ast.Expr
     value: ast.expr
     model: ast.expr
     target: ast.expr
+    key: str = ""
 
 
 def in_source(program: Program) -> Iterator[Finding]:
@@ -72,15 +73,41 @@ def in_source(program: Program) -> Iterator[Finding]:
 
 def _everything_kept(program: Program) -> Iterator[Kept]:
     for call in program.calls_named("state_dict"):
-        statement, receiver = call.file.parent(call.node), call.receiver
-        if not isinstance(statement, ast.Assign) or len(statement.targets) != 1 or call.node.args or call.node.keywords:
-            continue
+        file, receiver = call.file, call.receiver
         if receiver is None or not _is_plain(receiver.node) or NOT_A_MODEL.search(receiver.text):
             continue
-        yield Kept(call.file, statement, call.node, receiver.node, statement.targets[0])
+        if call.node.args or call.node.keywords:
+            continue
+        for statement, target, key in _places_of(file, call.node):
+            yield Kept(file, statement, call.node, receiver.node, target, key)
     for file in program.torch_files:
         if BEST.search(file.bytes) and b"backward" in file.bytes:
             yield from _models_kept(program, file)
+
+
+def _places_of(file: SourceFile, value: ast.expr) -> Iterator[tuple[ast.Assign | ast.Expr, ast.expr, str]]:
+    """Where a value is put: `x = value`, `x["key"] = value`, `x = {"key": value}`, `x.update(key=value)`."""
+    above, key = file.index.parents.get(value), ""
+    if isinstance(above, ast.Dict):
+        named = next((k for k, v in zip(above.keys, above.values, strict=True) if v is value), None)
+        key = named.value if isinstance(named, ast.Constant) and isinstance(named.value, str) else ""
+    elif isinstance(above, ast.keyword):
+        key = above.arg or ""
+    if key and above is not None:
+        above = file.parent(above)
+    if isinstance(above, ast.Call) and key:
+        func = above.func
+        outer = file.parent(above)
+        if isinstance(func, ast.Attribute) and func.attr == "update" and isinstance(outer, ast.Expr):
+            yield outer, func.value, key
+        above = outer if isinstance(func, ast.Name) and func.id == "dict" else None
+    if not isinstance(above, ast.Assign) or len(above.targets) != 1:
+        return
+    target = above.targets[0]
+    part = target.slice if isinstance(target, ast.Subscript) else None
+    if isinstance(target, ast.Subscript) and not key and isinstance(part, ast.Constant) and isinstance(part.value, str):
+        target, key = target.value, part.value
+    yield above, target, key
 
 
 def _has_own_state(program: Program, kept: Kept) -> bool:
@@ -166,16 +193,31 @@ def _uses_after(kept: Kept, target: ast.Name, loop: LoopNode) -> Iterator[ast.ex
     scope = file.scope_of(kept.statement)
     bindings = scope.bindings.get(target.id, [])
     own = next((binding for binding in bindings if binding.node is kept.statement), None)
+    if own is None and (not bindings or any(getattr(b.node, "lineno", 0) >= loop.lineno for b in bindings)):
+        return  # a dictionary that is added to must be the same one in all rounds
     calls = [call for call in file.index.calls_in.get(scope.node, ()) if call.lineno > (loop.end_lineno or 0)]
     given = [a for c in calls if last_word(c) in ("load_state_dict", "save") for a in c.args[:1]]
-    given += [call.func for call in calls if not isinstance(kept.value, ast.Call)]
-    given += [call.func.value for call in calls if isinstance(call.func, ast.Attribute)]
     given += [part for value in file.index.returns.get(scope.node, ()) for part in _parts(value)]
+    if kept.key:
+        whole = given if "best" in target.id.lower() else []
+        given = [*whole, *(node.value for node in given if isinstance(node, ast.Subscript) and _is_it(kept, node))]
+    else:
+        given += [call.func for call in calls if not isinstance(kept.value, ast.Call)]
+        given += [call.func.value for call in calls if isinstance(call.func, ast.Attribute)]
     for node in given:
-        after = node.lineno > (loop.end_lineno or 0)
         is_it = isinstance(node, ast.Name) and node.id == target.id
-        if after and is_it and own is not None and own in reaching(file, bindings, node, scope.node):
+        after = node.lineno > (loop.end_lineno or 0)
+        if after and is_it and (own is None or own in reaching(file, bindings, node, scope.node)):
             yield node
+
+
+def _is_it(kept: Kept, node: ast.expr) -> bool:
+    """Is it what was kept, by the same name and key?"""
+    if kept.key:
+        if not isinstance(node, ast.Subscript) or not isinstance(node.slice, ast.Constant):
+            return False
+        return node.slice.value == kept.key and kept.file.text_of(node.value) == kept.file.text_of(kept.target)
+    return kept.file.text_of(node) == kept.file.text_of(kept.target)
 
 
 def _parts(value: ast.expr) -> list[ast.expr]:
@@ -185,13 +227,13 @@ def _parts(value: ast.expr) -> list[ast.expr]:
 def _reloaded(program: Program, kept: Kept, target: ast.Attribute) -> ast.expr | None:
     """Where an object gives the model back the weights that it kept when they were best."""
     file = kept.file
-    method, model, own = file.enclosing(kept.statement, *FUNCTIONS), file.text_of(kept.model), file.text_of(target)
+    method, model = file.enclosing(kept.statement, *FUNCTIONS), file.text_of(kept.model)
     cls = file.enclosing(kept.statement, ast.ClassDef)
-    if "best" not in target.attr.lower() or method is None or cls is None:
+    if "best" not in f"{target.attr} {kept.key}".lower() or method is None or cls is None:
         return None
     for node in file.index.calls.get("load_state_dict", ()):
         loaded = isinstance(node.func, ast.Attribute) and file.text_of(node.func.value) == model
-        if loaded and node.args and file.text_of(node.args[0]) == own and file.enclosing(node, ast.ClassDef) is cls:
+        if loaded and node.args and _is_it(kept, node.args[0]) and file.enclosing(node, ast.ClassDef) is cls:
             one, other = path_of(file, kept.statement, method), path_of(file, node, method)
             last = len(one) - 1
             at_once = other[:last] == one[:last] and len(other) > last and other[last][:2] == one[last][:2]

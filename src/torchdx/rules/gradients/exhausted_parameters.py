@@ -23,12 +23,12 @@ from typing import TYPE_CHECKING
 
 from torchdx.finding import Finding, Fix
 from torchdx.source import Call, edits
-from torchdx.source.flow import is_passed_before, reaching
+from torchdx.source.flow import is_passed_before, out_of_with, path_of, reaching
 from torchdx.source.reading import words
 from torchdx.source.values import Result
 
 if TYPE_CHECKING:
-    from torchdx.source import Program, SourceFile
+    from torchdx.source import Program, SourceFile, UserClass
     from torchdx.source.index import LoopNode
 
 code, family, severity = "TDX213", "gradients", "error"
@@ -78,7 +78,7 @@ def _kept(program: Program, file: SourceFile, node: ast.Call) -> ast.Assign | No
     made = isinstance(value, Result) and (
         value.dotted.startswith("torch.nn.Module.") or (value.dotted[:2] == "?." and not _has_own(program))
     )
-    return above if made and isinstance(above.targets[0], ast.Name) else None
+    return above if made and isinstance(above.targets[0], (ast.Name, ast.Attribute)) else None
 
 
 def _has_own(program: Program) -> bool:
@@ -86,8 +86,10 @@ def _has_own(program: Program) -> bool:
     return any(b"def parameters" in file.bytes or b"def named_parameters" in file.bytes for file in program.files)
 
 
-def _second_use(program: Program, file: SourceFile, statement: ast.Assign) -> ast.Name | None:
+def _second_use(program: Program, file: SourceFile, statement: ast.Assign) -> ast.expr | None:
     """The first place where what is kept has certainly been used up already."""
+    if isinstance(statement.targets[0], ast.Attribute):
+        return _use_by_method(program, file, statement)
     scope = file.scope_of(statement).node
     used = [node for node in _uses(file, statement) if _empties(program, file, node) and not _is_optional(file, node)]
     for place, node in enumerate(used):
@@ -96,6 +98,42 @@ def _second_use(program: Program, file: SourceFile, statement: ast.Assign) -> as
         if any(is_passed_before(file, earlier, node, scope) for earlier in used[:place]):
             return node
     return None
+
+
+def _use_by_method(program: Program, file: SourceFile, statement: ast.Assign) -> ast.expr | None:
+    """Where a method uses what the constructor kept as an attribute, and has certainly used up itself."""
+    scope, kept = file.scope_of(statement).node, statement.targets[0]
+    function = program.function(file, scope) if isinstance(scope, ast.FunctionDef) else None
+    owner = function.owner if function is not None else None
+    if function is None or owner is None or function.name != "__init__" or not isinstance(kept, ast.Attribute):
+        return None
+    if [binding.node for _, _, binding in owner.attribute(kept.attr)] != [kept] or len(path_of(file, kept, scope)) != 1:
+        return None
+    used = [node for node in _reads(owner, kept) if _empties(program, file, node) and not _is_optional(file, node)]
+    inside = [node for node in used if file.scope_of(node).node is scope and is_passed_before(file, kept, node, scope)]
+    for place, node in enumerate(inside):
+        if _is_repeated(file, node, statement):
+            return node
+        if any(is_passed_before(file, earlier, node, scope) for earlier in inside[:place]):
+            return node
+    surely = any(len(out_of_with(path_of(file, node, scope))) == 1 for node in inside)
+    return next((node for node in used if file.scope_of(node).node is not scope), None) if surely else None
+
+
+def _reads(owner: UserClass, kept: ast.Attribute) -> list[ast.Attribute]:
+    """Every place, in order, where a method of the class reads the attribute of its own object."""
+    names = {method.node: method.self_name for method in owner.own_methods}
+    reads = [
+        node
+        for method in names
+        for node in ast.walk(method)
+        if isinstance(node, ast.Attribute)
+        and node.attr == kept.attr
+        and isinstance(node.ctx, ast.Load)
+        and isinstance(node.value, ast.Name)
+        and node.value.id == names[method]
+    ]
+    return sorted(reads, key=lambda node: (node.lineno, node.col_offset))
 
 
 def _uses(file: SourceFile, statement: ast.Assign) -> list[ast.Name]:
@@ -110,7 +148,7 @@ def _uses(file: SourceFile, statement: ast.Assign) -> list[ast.Name]:
     return [n for n in loads if [b.node for b in reaching(file, bindings, n, scope.node)] == [statement]]
 
 
-def _empties(program: Program, file: SourceFile, node: ast.Name) -> bool:
+def _empties(program: Program, file: SourceFile, node: ast.expr) -> bool:
     """Is it gone through to its end here?"""
     above = file.parent(node)
     if isinstance(above, (ast.For, ast.comprehension)):
@@ -153,15 +191,18 @@ def _is_once(loop: LoopNode) -> bool:
 def treat(program: Program, finding: Finding) -> Iterator[Fix]:
     """Keep a list."""
     file = program.file(finding.site.path) if finding.site else None
-    node = file.node_at(finding.site, ast.Name) if file is not None and finding.site else None
-    if file is None or not isinstance(node, ast.Name):
+    place = str(finding.evidence.get("made_at", ""))
+    if file is None:
         return
-    scope = file.scope_of(node)
-    for binding in reaching(file, scope.bindings.get(node.id, []), node, scope.node):
-        if binding.value is not None:
-            text = file.text_of(binding.value)
-            change = edits.replace(file, binding.value, f"list({text})")
-            found = edits.fix("keep the parameters in a list", file, [change], safe=True)
+    for word in MADE_BY:
+        for node in file.index.calls.get(word, ()):
+            statement = _kept(program, file, node)
+            if statement is None or str(file.site(statement.value)) != place:
+                continue
+            change = edits.replace(file, statement.value, f"list({file.text_of(statement.value)})")
+            uses = _uses(file, statement) if isinstance(statement.targets[0], ast.Name) else []
+            safe = bool(uses) and all(_empties(program, file, use) for use in uses)  # `next(...)` takes no list
+            found = edits.fix("keep the parameters in a list", file, [change], safe=safe)
             if found is not None:
                 yield found
 

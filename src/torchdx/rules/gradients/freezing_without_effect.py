@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING
 
 from torchdx.finding import Edit, Finding, Fix
 from torchdx.source import Call, edits
+from torchdx.source.calling import SAME_MODULE
 from torchdx.source.flow import reaching
 from torchdx.source.reading import words
 from torchdx.source.values import Instance, Item, Method, Result
@@ -98,7 +99,11 @@ def _is_module(value: Value) -> bool:
         return isinstance(of, Result) and value.key is None and of.dotted.rpartition(".")[2] in PARTS
     if isinstance(value, Method):
         return value.method in LAYERS and _is_module(value.receiver)
-    return isinstance(value, Result) and value.dotted.startswith("torchvision.models.") and value.module is None
+    if not isinstance(value, Result) or value.module is not None:
+        return False
+    if value.given is not None and value.name[:2] == "?." and value.name[2:] in SAME_MODULE:
+        return all(_is_module(choice) for choice in value.given.alternatives())
+    return value.name.startswith(("torchvision.models.", "timm.create_model"))
 
 
 def _is_parameter(value: Value) -> bool:

@@ -5,7 +5,8 @@ require grad and does not have a grad_fn`, which `requires_grad=True` at the los
 
 Hurts because a gradient goes back only along operations that were recorded. `.detach()`, `.data`, `.item()`,
 `.numpy()`, `argmax`, `>`, and `torch.no_grad()` record nothing. `torch.tensor(loss, requires_grad=True)` and
-`Variable(loss, requires_grad=True)` make a new tensor without a past: its gradient is 1, and goes nowhere.
+`Variable(loss, requires_grad=True)` make a new tensor without a past: its gradient is 1, and goes nowhere. A term of
+a sum that is a number, `loss + penalty.item()`, is a constant, and the penalty punishes nothing.
 
 Helped by computing the loss from what the model gives, with nothing of that between.
 
@@ -25,12 +26,15 @@ from typing import TYPE_CHECKING
 from torchdx.finding import Finding, Fix
 from torchdx.source import edits
 from torchdx.source.effects import without_gradient
-from torchdx.source.graphs import calls_around, carries_graph, differentiated, history_of, is_cut, roots_of
-from torchdx.source.values import Instance, Method, Operation, Result
+from torchdx.source.graphs import calls_around, carries_graph, differentiated, history_of, is_cut, past_of, roots_of
+from torchdx.source.losses import KINDS
+from torchdx.source.optimizers import optimizers
+from torchdx.source.values import UNKNOWN, Instance, Literal, Method, Operation, Result
+from torchdx.source.walks import reached
 
 if TYPE_CHECKING:
-    from torchdx.finding import Site
-    from torchdx.source import Call, Program
+    from torchdx.finding import Severity, Site
+    from torchdx.source import Program
     from torchdx.source.expressions import Expression
     from torchdx.source.values import Value
 
@@ -40,40 +44,64 @@ explains = frozenset(
     {"not-learning", "parameter-not-optimised", "learning-rate-too-low", "gradients-cleared-before-step"}
 )
 
+LOSSES = frozenset(KINDS.values())
+REVIVING = "torch.Tensor.requires_grad_"
 REVIVED = re.compile(r"([\w.]+)\.requires_grad(?:_\(|\s*=\s*True)")
 
 
 def in_source(program: Program) -> Iterator[Finding]:
-    """Every loss that is run backward and certainly reaches no weight."""
+    """Every loss that is differentiated and reaches no weight, and every term of one that is a bare number."""
     told = set()
-    for call in program.calls_named("backward", "manual_backward"):
-        loss = differentiated(call)
-        if loss is None or program.effects.targets(call):
-            continue
-        for cut, words in _cuts(call, loss):
+    for loss, goal in _differentiated(program):
+        cuts = [*_cuts(program, loss)][:1]
+        found: list[tuple[Site, str, Severity | None]] = [
+            (cut, f"{words}: `{goal.text[:50]}` reaches no weight", None) for cut, words in cuts
+        ]
+        for term in _bare_terms(loss) if not found else ():
+            words = f"`{term.call.text[:60]}` is a number: `{goal.text[:50]}` goes by as if it were not in the sum"
+            found.append((term.call.site, words, "warning"))
+        for cut, message, grade in found:
             if cut not in told:
                 told.add(cut)
                 yield Finding(
-                    message=f"{words}: `{call.text[:50]}` reaches no weight",
+                    message=message,
                     site=cut,
-                    evidence={"backward_at": str(call.site)},
+                    evidence={"backward_at": str(goal.site)},
                     cure="compute the loss from the model's output itself, with nothing between that ends the graph",
-                    confidence=0.95,
+                    confidence=0.95 if grade is None else 0.9,
+                    severity=grade,
                 )
-            break
 
 
-def _cuts(call: Call, loss: Expression) -> Iterator[tuple[Site, str]]:
+def _differentiated(program: Program) -> Iterator[tuple[Expression, Expression]]:
+    """Every loss that gradients are computed of, and what says so: a call of backward, a framework's step."""
+    for call in program.calls_named("backward", "manual_backward"):
+        loss = differentiated(call)
+        if loss is not None and not program.effects.targets(call):
+            yield loss, call
+    for step in program.framework_steps:
+        if step.framework == "lightning" and step.phase == "training" and step.automatic:
+            for node in step.function.returns:
+                given = next((value for key, value in _pairs(node) if key == "loss"), node)
+                yield (program.expression(step.function.file, given),) * 2
+
+
+def _pairs(node: ast.expr) -> Iterator[tuple[object, ast.expr]]:
+    for key, value in zip(node.keys, node.values, strict=True) if isinstance(node, ast.Dict) else ():
+        yield getattr(key, "value", None), value
+
+
+def _cuts(program: Program, loss: Expression) -> Iterator[tuple[Site, str]]:
     """Where the graph of the loss ends, and how; nothing where it may lead to weights."""
     for choice in loss.value.alternatives():
         roots = roots_of(choice)
-        if any(not isinstance(root, Result) or not _is_newly_made(root) for root in roots):
+        if any(not isinstance(root, Result) or not _is_newly_made(program, root, choice) for root in roots):
             return
-        if not roots and (not isinstance(choice, (Result, Operation)) or _is_revived_elsewhere(call, loss)):
+        if not roots and (not isinstance(choice, (Result, Operation)) or _is_revived_elsewhere(loss)):
             return
     for choice in loss.value.alternatives():
         for root in roots_of(choice):
-            if isinstance(root, Result):
+            if isinstance(root, Result) and root.dotted != REVIVING:
                 yield root.call.site, f"`{root.call.text[:60]}` makes a new tensor without a past"
         for ancestor in history_of(choice):
             found = _described(ancestor)
@@ -81,24 +109,72 @@ def _cuts(call: Call, loss: Expression) -> Iterator[tuple[Site, str]]:
                 yield found
 
 
-def _is_newly_made(root: Result) -> bool:
+def _is_newly_made(program: Program, root: Result, loss: Value) -> bool:
     """Is it a tensor made of something that was computed, and does nobody ask for its own gradient?"""
-    if root.dotted in ("torch.nn.Parameter", "torch.Tensor.requires_grad_"):
+    if root.dotted == "torch.nn.Parameter" or b".grad" in root.call.file.bytes.replace(b".grad_fn", b""):
         return False
+    if root.dotted == REVIVING:
+        past = root.given if root.given is not None else UNKNOWN
+        return carries_graph(past) is False and _leads_to_weights(past) and not _is_optimized(program, root)
+    if root is loss:  # backward() goes no further than to this leaf, whatever it was made of
+        return any(isinstance(value, Result) and value.dotted.startswith("torch.nn.") for value in past_of(root))
     given = root.call.argument_value(0, "data")
     while isinstance(given, Method) and given.method == "data":
         given = given.receiver
     if isinstance(given, Result) and given.dotted in ("torch.Tensor.item", "torch.Tensor.detach"):
         given = given.input
-    known = any(isinstance(found, Instance) for found in roots_of(given))
-    return known and b".grad" not in root.call.file.bytes.replace(b".grad_fn", b"")
+    return any(isinstance(found, Instance) for found in roots_of(given))
 
 
-def _is_revived_elsewhere(call: Call, loss: Expression) -> bool:
+def _leads_to_weights(value: Value) -> bool:
+    """Did it come from a model's output, before it was cut off?"""
+    return any(_described(ancestor) is not None for ancestor in history_of(value))
+
+
+def _is_optimized(program: Program, root: Result) -> bool:
+    """Is a tensor, which was made to require gradients, itself given to an optimizer?"""
+    given = (call.argument_value(0, "params") for call in optimizers(program))
+    return any(isinstance(one, Result) and one.call.node is root.call.node for value in given for one in past_of(value))
+
+
+def _is_loss(value: Result) -> bool:
+    """Is it computed by one of torch's losses?"""
+    if value.module is not None:
+        return value.module.is_loss
+    return value.dotted.startswith("torch.nn.functional.") and value.dotted.rpartition(".")[2] in LOSSES
+
+
+def _bare_terms(loss: Expression) -> Iterator[Result]:
+    """The terms of a sum that are losses turned into numbers, so that they are constants to backward()."""
+    if not isinstance(loss.value, Operation) or loss.value.operator != "Add":
+        return
+    for value in reached(loss.value, _terms):
+        if isinstance(value, Result) and value.dotted.rpartition(".")[2] in ("item", "float"):
+            inner = value.input
+            if (
+                isinstance(inner, Result)
+                and _is_loss(inner)
+                and not any(map(without_gradient, calls_around(inner.call)))
+            ):
+                yield value
+
+
+def _terms(value: Value) -> Iterator[Value]:
+    """What is added up: also `0.5 * term`."""
+    if not isinstance(value, Operation):
+        return
+    if value.operator == "Add":
+        yield from value.values()
+    elif value.operator == "Mult":
+        factors = list(value.values())
+        yield from factors if any(isinstance(one, Literal) for one in factors) else ()
+
+
+def _is_revived_elsewhere(loss: Expression) -> bool:
     """Does the file make any other tensor than this loss require gradients?"""
-    if "enable_grad" in call.file.text or "set_grad_enabled" in call.file.text:
+    if "enable_grad" in loss.file.text or "set_grad_enabled" in loss.file.text:
         return True
-    return any(found.group(1) != loss.text for found in REVIVED.finditer(call.file.text))
+    return any(found.group(1) != loss.text for found in REVIVED.finditer(loss.file.text))
 
 
 def _described(value: Value) -> tuple[Site, str] | None:

@@ -141,7 +141,7 @@ def treat(program: Program, finding: Finding) -> Iterator[Fix]:
         for call, states in _recurrences(program, backward, loop):
             if call.node is node:
                 change = edits.insert_after(file, statement, _detaching(call, states))
-                found = edits.fix("detach the state after each round", file, [change], safe=True)
+                found = edits.fix("detach the state after each round", file, [change])
                 if found is not None:
                     yield found
                 return

@@ -87,16 +87,17 @@ def _is_batch(value: Value) -> bool:
 
 
 def _is_run_backward(call: Call) -> bool:
-    """Is the object that it makes used as if it were the loss that was computed?"""
+    """Is the object that it makes used, here or by a caller, as if it were the loss that was computed?"""
     program = call.program
     above = call.file.parent(call.node)
     if isinstance(above, ast.Attribute):
         return above.attr in ("backward", "item")
-    for use in program.calls_in(call.file, call.file.scope_of(call.node).node):
-        if use.method in ("backward", "item") and use.receiver is not None:
-            value = use.receiver.value
-            if isinstance(value, Instance) and value.call is not None and value.call.node is call.node:
-                return True
+    here = call.file.scope_of(call.node).node
+    used = [use for use in program.calls_in(call.file, here) if use.method == "item"]
+    for use in (*used, *program.calls_named("backward")):
+        value = use.receiver.value if use.receiver is not None else None
+        if isinstance(value, Instance) and value.call is not None and value.call.node is call.node:
+            return True
     return False
 
 

@@ -18,6 +18,7 @@ training loop".
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -189,17 +190,17 @@ def _is_differentiated(program: Program, file: SourceFile, kept: Binding) -> boo
 
 
 def _is_number(program: Program, file: SourceFile, target: ast.AST) -> bool:
-    """Does an attribute that is added to in a loop start as a number?"""
-    if not isinstance(target, ast.Attribute) or _loop(file, target) is None:
+    """Does an attribute that is added to in every round start as a number?"""
+    if not isinstance(target, ast.Attribute) or not (_loop(file, target) or _is_kept_by_object(program, file, target)):
         return False
     return any(_is_zero(choice) for choice in program.evaluate(file, target).alternatives())
 
 
 def _is_lasting_list(program: Program, file: SourceFile, call: ast.Call) -> bool:
-    """Is something appended, in a loop, to a list that is made outside that loop?"""
+    """Is something appended, in every round, to a list that is made outside of it?"""
     loop = _loop(file, call)
     holder = call.func.value if isinstance(call.func, ast.Attribute) else None
-    if loop is None or holder is None:
+    if holder is None or not (loop or _is_kept_by_object(program, file, holder)):
         return False
     made = program.evaluate(file, holder).alternatives()
     if not all(isinstance(choice, Group) for choice in made):
@@ -208,7 +209,29 @@ def _is_lasting_list(program: Program, file: SourceFile, call: ast.Call) -> bool
         return True
     scope = file.scope_of(holder)
     seen = reaching(file, scope.bindings.get(holder.id, []), holder, scope.node)
-    return bool(seen) and all(loop not in file.loops_around(binding.node) for binding in seen)
+    return bool(seen) and loop is not None and all(loop not in file.loops_around(binding.node) for binding in seen)
+
+
+def _is_kept_by_object(program: Program, file: SourceFile, held: ast.expr) -> bool:
+    """Is it an attribute that only the constructor sets, in a method that a loop elsewhere calls?"""
+    function = program.expression(file, held).function
+    owner = function.owner if function is not None else None
+    if function is None or owner is None or function.name == "__init__" or not isinstance(held, ast.Attribute):
+        return False
+    if not isinstance(held.value, ast.Name) or held.value.id != function.self_name or _is_emptied(program, held.attr):
+        return False
+    setting = [method for _, method, binding in owner.attribute(held.attr) if binding.how != "augment"]
+    once = len(setting) == 1 and setting[0] is not None and setting[0].name == "__init__"
+    return once and any(caller.in_loop for caller in program.callers(function))
+
+
+def _is_emptied(program: Program, name: str) -> bool:
+    """Does the program set anything of this name anew, cut it, or take something out of it?"""
+    word = re.escape(name).encode()
+    emptied = re.compile(rb"\.%b\s*(\[[^\]\n]*\]\s*=[^=]|\.(clear|pop|popleft)\()|del\s+[\w.]+\.%b\b" % (word, word))
+    anew = re.compile(rb"\.%b\s*(:[^=\n]+)?=[^=]" % word)
+    found = [file.bytes for file in program.torch_files if word in file.bytes]
+    return any(emptied.search(data) for data in found) or sum(len(anew.findall(data)) for data in found) > 1
 
 
 def treat(program: Program, finding: Finding) -> Iterator[Fix]:
@@ -217,7 +240,7 @@ def treat(program: Program, finding: Finding) -> Iterator[Fix]:
     node = file.node_at(finding.site, ast.Name, ast.Attribute) if file is not None and finding.site else None
     if file is not None and isinstance(node, ast.expr):
         change = edits.replace(file, node, f"{file.text_of(node)}.detach()")
-        found = edits.fix("keep the loss without its graph", file, [change], safe=True)
+        found = edits.fix("keep the loss without its graph", file, [change])
         if found is not None:
             yield found
 

@@ -26,7 +26,8 @@ from typing import TYPE_CHECKING
 from torchdx.finding import Finding, Fix
 from torchdx.source import Call, Expression, edits, optimizer_of
 from torchdx.source.losses import KINDS
-from torchdx.source.values import Instance, Operation, Result, literal
+from torchdx.source.ready_made import OUTPUT
+from torchdx.source.values import Instance, Method, Operation, Result, literal
 from torchdx.source.walks import walk
 
 if TYPE_CHECKING:
@@ -96,13 +97,19 @@ def _accumulation(loop: TrainingLoop) -> Accumulation | None:
 
 
 def _rounds_between(step: Event) -> Expression | None:
-    """The N of the condition `i % N == 0` that a step stands under."""
+    """The N of the condition `i % N == 0` that a step stands under, be it that or the last round."""
     guard = next(step.call.guards(), None) if step.call is not None else None
     test = guard.node if guard is not None else None
-    counts = isinstance(test, ast.Compare) and isinstance(test.left, ast.BinOp) and isinstance(test.left.op, ast.Mod)
-    if guard is None or not counts or not isinstance(test.ops[0], ast.Eq):  # type: ignore[union-attr]
-        return None
-    return guard.at(test.left.right)  # type: ignore[union-attr]
+    either = test.values if isinstance(test, ast.BoolOp) and isinstance(test.op, ast.Or) else [test]
+    for part in either:
+        left, zero = part, isinstance(part, ast.UnaryOp) and isinstance(part.op, ast.Not)
+        if isinstance(part, ast.Compare) and isinstance(part.ops[0], ast.Eq):
+            left, zero = part.left, True
+        elif isinstance(part, ast.UnaryOp):
+            left = part.operand
+        if guard is not None and zero and isinstance(left, ast.BinOp) and isinstance(left.op, ast.Mod):
+            return guard.at(left.right)
+    return None
 
 
 def _block(call: Call) -> int:
@@ -125,8 +132,8 @@ def _unscaled(loss: Expression) -> Expression:
 def _divides(found: Accumulation) -> bool:
     """Is anything in the file divided by the number of rounds, or a gradient or a learning rate made to fit?"""
     word = re.escape(re.split(r"\W", found.rounds.text)[-1] or found.rounds.text).encode()
-    pattern = rb"(/=?|div_?\()\s*(float\()?[\w.\[\]'\"]*" + word + rb"|1(\.0?)?\s*/.*" + word + rb"|\blr\b.*" + word
-    pattern += rb"|" + word + rb".*\blr\b|\.grad\b[^\n]*(/|\*|div|mul)"
+    pattern = rb"((?<!/)/=?(?!/)|div_?\()\s*(float\()?[\w.\[\]'\"]*" + word + rb"|1(\.0?)?\s*/.*" + word
+    pattern += rb"|\blr\b.*" + word + rb"|" + word + rb".*\blr\b|\.grad\b[^\n]*(/|\*|div|mul)"
     return any(re.search(pattern, file.bytes) for file in {found.backward.file, found.step.file})
 
 
@@ -135,6 +142,8 @@ def _is_mean(value: Value) -> bool:
     """Is it certainly a mean over the samples of a batch, or a sum of such means?"""
     if isinstance(value, Operation) and value.operator == "Add":
         return all(_is_mean(part) for side in value.values() for part in side.alternatives())
+    if isinstance(value, Method):  # the loss that a model of transformers' computes from the labels
+        return value.method == "loss" and value.receiver.name == OUTPUT
     if not isinstance(value, Result) or value.dotted not in LOSSES:
         return False
     made = value.module.call if value.module is not None else value.call

@@ -23,8 +23,9 @@ from typing import TYPE_CHECKING
 
 from torchdx.finding import Edit, Finding, Fix
 from torchdx.source import edits, ending_of
+from torchdx.source.axes import axis_of, mixtures
 from torchdx.source.ranks import rank_of
-from torchdx.source.values import Result, literal
+from torchdx.source.values import literal
 
 if TYPE_CHECKING:
     from torchdx.source import Call, Expression, Program
@@ -40,6 +41,7 @@ LAYERS = ("Softmax", "LogSoftmax", "Softmin")
 def in_source(program: Program) -> Iterator[Finding]:
     """Every softmax along the batch before a likelihood, every choice along it, and every softmax with no axis."""
     yield from _along_batch(program)
+    yield from _weights_along_batch(program)
     yield from _chosen_along_batch(program)
     yield from _open(program)
 
@@ -47,7 +49,7 @@ def in_source(program: Program) -> Iterator[Finding]:
 def _along_batch(program: Program) -> Iterator[Finding]:
     for use in program.losses("nll_loss", "kl_div", "cross_entropy"):
         for result in use.ending.by:
-            axis = _axis(result)
+            axis = axis_of(result)
             rank = rank_of(result.input) if axis is not None and literal(axis.value) == 0 else None
             if axis is not None and rank is not None and rank > 1:
                 yield Finding(
@@ -60,11 +62,22 @@ def _along_batch(program: Program) -> Iterator[Finding]:
                 )
 
 
-def _axis(result: Result) -> Expression | None:
-    """The axis of a softmax, as given to the layer, the function or the method."""
-    if result.module is not None:
-        return result.module.call.argument(0, "dim") if result.module.call is not None else None
-    return result.call.argument(1 if result.given is None else 0, "dim")
+def _weights_along_batch(program: Program) -> Iterator[Finding]:
+    """Weights of an attention that sum to 1 along the batch, or the heads, and not along what they are summed over."""
+    told = set()
+    for product in mixtures(program):
+        axis = axis_of(product.softmax)
+        if axis is not None and axis.node not in told:
+            told.add(axis.node)
+            yield Finding(
+                message=f"`{product.text[:40]}` sums over dimension {product.summed} of its weights, and the softmax "
+                f"has made them sum to 1 along dimension {product.axis}, where separate samples or heads lie",
+                site=axis.site,
+                evidence={"softmax": product.axis, "sum": product.summed},
+                cure=f"write dim={product.meant}",
+                confidence=0.9,
+                severity="warning",
+            )
 
 
 def _chosen_along_batch(program: Program) -> Iterator[Finding]:
@@ -143,8 +156,8 @@ def treat(program: Program, finding: Finding) -> Iterator[Fix]:
         return
     node = file.node_at(finding.site, ast.Constant, ast.Call)
     change: Edit | None = None
-    if isinstance(node, ast.Constant) and finding.evidence.get("dim") == 0:
-        change = edits.replace(file, node, "1")
+    if isinstance(node, ast.Constant):
+        change = edits.replace(file, node, finding.cure.removeprefix("write dim="))
     elif isinstance(node, ast.Call) and "dim" not in finding.evidence:
         change = edits.insert_keyword(file, node, "dim=-1")
     found = edits.fix("name the axis of the classes", file, [change]) if change is not None else None
@@ -156,28 +169,18 @@ def sick() -> None:
     import torch
     from sklearn.datasets import load_digits
     from torch import nn
-    from torch.nn import functional as F
-
-    class Net(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.hidden = nn.Linear(64, 64)
-            self.out = nn.Linear(64, 10)
-
-        def forward(self, x: torch.Tensor) -> torch.Tensor:
-            x = torch.relu(self.hidden(x.flatten(1)))
-            return F.log_softmax(self.out(x), dim=0)  # TDX609
 
     torch.manual_seed(0)
     digits = load_digits()
     inputs = torch.tensor(digits.images, dtype=torch.float32) / 16
     labels = torch.tensor(digits.target)
-    model = Net()
+    layers = nn.Flatten(), nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 10)
+    model = nn.Sequential(*layers, nn.LogSoftmax(dim=0))  # TDX609
     optimizer = torch.optim.Adam(model.parameters(), lr=0.003)
     for _ in range(10):
         for rows in torch.randperm(len(inputs)).split(64):
             optimizer.zero_grad()
-            loss = F.nll_loss(model(inputs[rows]), labels[rows])
+            loss = nn.functional.nll_loss(model(inputs[rows]), labels[rows])
             loss.backward()
             optimizer.step()
     print(f"{loss.item():.3f}")
@@ -187,28 +190,18 @@ def healthy() -> None:
     import torch
     from sklearn.datasets import load_digits
     from torch import nn
-    from torch.nn import functional as F
-
-    class Net(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.hidden = nn.Linear(64, 64)
-            self.out = nn.Linear(64, 10)
-
-        def forward(self, x: torch.Tensor) -> torch.Tensor:
-            x = torch.relu(self.hidden(x.flatten(1)))
-            return F.log_softmax(self.out(x), dim=1)
 
     torch.manual_seed(0)
     digits = load_digits()
     inputs = torch.tensor(digits.images, dtype=torch.float32) / 16
     labels = torch.tensor(digits.target)
-    model = Net()
+    layers = nn.Flatten(), nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 10)
+    model = nn.Sequential(*layers, nn.LogSoftmax(dim=1))
     optimizer = torch.optim.Adam(model.parameters(), lr=0.003)
     for _ in range(10):
         for rows in torch.randperm(len(inputs)).split(64):
             optimizer.zero_grad()
-            loss = F.nll_loss(model(inputs[rows]), labels[rows])
+            loss = nn.functional.nll_loss(model(inputs[rows]), labels[rows])
             loss.backward()
             optimizer.step()
     print(f"{loss.item():.3f}")

@@ -41,7 +41,7 @@ explains = frozenset({"validation-gap"})
 
 FARTHEST = 3
 RESTORES = re.compile(r"train|mode|fit", re.IGNORECASE)
-AT_THE_END = re.compile(r"len\(|last|final|done|end|per_epoch|n(um)?_(batch|iter|step|epoch)|total|\bmax", re.IGNORECASE)
+AT_THE_END = re.compile(r"len\(|last|final|done|end|per_epoch|n(um)?_(batch|iter|step|epoch)|total|\bmax", re.I)
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,8 +65,8 @@ def in_source(program: Program) -> Iterator[Finding]:
         if found is not None and _is_left_so(program, found, call, model):
             where = found.through.file.site(found.loop).seen_from(call.file.path)
             yield Finding(
-                message=f"`{call.text}` is not undone in the loop at {where}: in every round after it, the model trains "
-                "in evaluation mode",
+                message=f"`{call.text}` is not undone in the loop at {where}: in every round after it, the model "
+                "trains in evaluation mode",
                 site=call.site,
                 layer=Model(model).name,
                 evidence={"loop_at": str(found.through.file.site(found.loop))},

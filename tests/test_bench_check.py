@@ -16,12 +16,12 @@ BENCH = Path(__file__).parent.parent / "bench"
 def among_the_benchmarks(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.syspath_prepend(str(BENCH))
     yield
-    for name in ("peers", "publish"):
+    for name in ("check", "judgements", "publish"):
         sys.modules.pop(name, None)
 
 
 def test_a_finding_is_alone_where_no_other_is_near() -> None:
-    from peers import Told, alone
+    from check import Told, alone
 
     mine = [Told("r", "a.py", line, "TDX402") for line in (8, 14, 15)] + [Told("s", "a.py", 10, "TDX402")]
     others = [Told("r", "a.py", 11, "X"), Told("r", "b.py", 20, "X")]
@@ -30,14 +30,14 @@ def test_a_finding_is_alone_where_no_other_is_near() -> None:
 
 
 def test_the_tools_answers_are_read() -> None:
-    from peers import ours, preflight, torchfix
+    from check import ours, preflight, torchfix
 
     folder = Path("/home/code")
-    below = {"path": "/home/code/net.py", "line": 3, "code": "TDX301", "consequences": []}
-    told = {"path": "/home/code/a/train.py", "line": 7, "code": "TDX402", "consequences": [below]}
-    nowhere = {"path": None, "line": None, "code": "TDX801", "consequences": []}
-    answer = json.dumps({"findings": [told, nowhere]})
-    assert list(ours(answer, folder)) == [("a/train.py", 7, "TDX402"), ("net.py", 3, "TDX301")]
+    below = {"path": "/home/code/net.py", "line": 3, "code": "TDX301", "severity": "error", "consequences": []}
+    told = {"path": "/home/code/a/t.py", "line": 7, "code": "TDX601", "severity": "warning", "consequences": [below]}
+    nowhere = {"path": None, "line": None, "code": "TDX801", "severity": "warning", "consequences": []}
+    answer = json.dumps({"findings": [told, nowhere, {**told, "severity": "note", "consequences": []}]})
+    assert list(ours(answer, folder)) == [("a/t.py", 7, "TDX601"), ("net.py", 3, "TDX301")]
     answer = json.dumps({"diagnostics": [{"path": "/home/code/train.py", "line": 5, "code": "TG004"}]})
     assert list(preflight(answer, folder)) == [("train.py", 5, "TG004")]
     answer = (
