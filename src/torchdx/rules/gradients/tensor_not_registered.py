@@ -50,7 +50,7 @@ def in_source(program: Program) -> Iterator[Finding]:
         owner = _owner_of(call, outer) if outer is not None else None
         if outer is not None and owner is not None and not _is_known_otherwise(program, owner, outer):
             yield _finding(
-                call, outer, f"is computed from a parameter, and so is none of {owner.name}'s: it is not learnt"
+                owner, call, outer, f"is computed from a parameter, and so is none of {owner.name}'s: it is not learnt"
             )
     for cls in program.classes():
         if not any(word in cls.file.bytes for word in (b"requires_grad=True", b"requires_grad_()")):
@@ -60,17 +60,18 @@ def in_source(program: Program) -> Iterator[Finding]:
                 made = _asks_for_gradients(cls, method, binding)
                 if made is not None and cls.is_model and not _is_known_otherwise(program, cls, made.node):
                     yield _finding(
-                        made, made.node, f"is a plain tensor and no parameter of {cls.name}: it is not learnt"
+                        cls, made, made.node, f"is a plain tensor and no parameter of {cls.name}: it is not learnt"
                     )
 
 
-def _finding(call: Call, outer: ast.expr, why: str) -> Finding:
+def _finding(owner: UserClass, call: Call, outer: ast.expr, why: str) -> Finding:
     target = _target(call.file.parent(outer))
     return Finding(
         message=f"`{call.file.text_of(target) if target is not None else call.text}` {why}",
         site=call.file.site(outer),
         cure="make the parameter last: `self.x = nn.Parameter(...)`",
         confidence=0.95,
+        severity=None if owner.method("forward") is not None else "warning",
     )
 
 

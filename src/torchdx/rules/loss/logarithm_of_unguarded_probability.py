@@ -3,8 +3,9 @@
 Seen as a loss that is suddenly `inf` or `nan`, after hours of healthy training, and weights that stay `nan`.
 
 Hurts because the probability is rounded before its logarithm is taken. In float32 a sigmoid is exactly 1 from a logit
-of 17 on, so that log(1 - p) is minus infinity; and a probability is exactly 0 from 104 below the greatest logit, in
-float16 from 18. The gradient 1/p overflows earlier still, and infinity times the softmax's own gradient, 0, is `nan`.
+of 17 on, so that log(1 - p) is minus infinity, and 0 from about -89; a softmax is exactly 0 from 104 below the greatest
+logit, in float16 from 18. The gradient 1/p overflows earlier still, and infinity times 0, be it the softmax's own
+gradient or the weight of a class, is `nan`: then a right and confident answer is what breaks the training.
 
 Helped by computing both in one: `log_softmax`, `logsigmoid`, `cross_entropy`, `binary_cross_entropy_with_logits`; or by
 a floor, `p.clamp_min(1e-7)`.
@@ -40,19 +41,37 @@ FLOOR = "clamp_min(1e-7)"
 
 
 def in_source(program: Program) -> Iterator[Finding]:
-    """Every logarithm of what certainly comes straight out of a softmax or sigmoid, in a loss that is trained on."""
+    """Every logarithm of what certainly comes straight out of a softmax or sigmoid, in a loss that is trained on.
+
+    Those of one function, or of a script's own lines, are one finding: they are one loss, and are cured together.
+    """
     found = {call.node: (call, maker) for call, maker in _logarithms(program)}
-    for call, maker in _trained_on(program, found):
+    together: dict[ast.AST, list[tuple[Call, Result]]] = {}
+    for call, maker in sorted(_trained_on(program, found), key=lambda pair: pair[0].site):
+        together.setdefault(_home(call), []).append((call, maker))
+    for (call, maker), *others in together.values():
         operation, place = OPERATIONS[maker.dotted.rpartition(".")[2]][1], maker.call.site
+        further = f"; so {'does' if len(others) == 1 else 'do'} {len(others)} more here" if others else ""
         yield Finding(
             message=f"`{call.text[:50]}` takes the logarithm of a {operation} ({place.seen_from(call.file.path)}) with "
-            "nothing to keep it finite: a probability that is rounded to 0 makes the loss infinite",
+            f"nothing to keep it finite: a probability that is rounded makes the loss infinite{further}",
             site=call.site,
             evidence={"operation": operation, "operation_at": str(place)},
-            cure=f"use {'logsigmoid' if operation == 'sigmoid' else 'log_softmax'} on the logits, or set a floor: "
-            f"`.{FLOOR}`",
+            cure=_cure(call, operation),
             confidence=0.9,
         )
+
+
+def _home(call: Call) -> ast.AST:
+    return call.file.scope_of(call.node).node
+
+
+def _cure(call: Call, operation: str) -> str:
+    given = _given(call)
+    of_rest = given is not None and isinstance(given.value, Operation)  # log(1 - p)
+    if operation == "sigmoid":
+        return f"use logsigmoid on {'minus ' * of_rest}the logits, or set a floor: `.{FLOOR}`"
+    return f"set a floor: `.{FLOOR}`" if of_rest else f"use log_softmax on the logits, or set a floor: `.{FLOOR}`"
 
 
 def _trained_on(program: Program, found: dict[ast.Call, tuple[Call, Result]]) -> Iterator[tuple[Call, Result]]:
@@ -106,17 +125,21 @@ def _one(value: Value) -> Result | None:
 
 def treat(program: Program, finding: Finding) -> Iterator[Fix]:
     """Compute both in one, where they stand in one expression; else set a floor."""
-    for call, maker in _logarithms(program):
-        given = _given(call)
-        if call.site != finding.site or given is None:
-            continue
-        changes = _in_one(call, maker, given)
-        found = edits.fix("compute the logarithm with it", call.file, changes) if changes else None
-        if found is not None:
-            yield found
-        floor = edits.fix("set a floor", call.file, [edits.method_of(call.file, given.node, FLOOR)])
-        if floor is not None:
-            yield floor
+    found = [(call, maker, given) for call, maker in _logarithms(program) if (given := _given(call)) is not None]
+    first = next((call for call, _, _ in found if call.site == finding.site), None)
+    if first is None:
+        return
+    here = [each for each in found if each[0].file is first.file and _home(each[0]) is _home(first)]
+    file = first.file
+    floors = [edits.method_of(file, given.node, FLOOR) for _, _, given in here]
+    changes = [_in_one(call, maker, given) for call, maker, given in here]
+    ways = [("set a floor", floors)]
+    if all(changes):
+        ways.insert(0, ("compute the logarithm with it", [edit for change in changes for edit in change]))
+    for title, wanted in ways:
+        fix = edits.fix(title, file, wanted)
+        if fix is not None:
+            yield fix
 
 
 def _in_one(call: Call, maker: Result, given: Expression) -> list[Edit]:

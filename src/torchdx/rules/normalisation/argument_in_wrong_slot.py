@@ -1,6 +1,7 @@
 """An argument given by position lands in the slot of another.
 
 Seen as nothing at all: the call is accepted, and the network, the loss or the optimizer is not the one that was meant.
+(Newer versions of torch refuse a number for the bias of an LSTM or GRU.)
 
 Hurts because Python fills parameters in the order of the signature. `nn.BatchNorm2d(64, 0.8)` sets eps, not momentum:
 y = (x - mean) / sqrt(var + 0.8) no longer has unit variance. `F.dropout(x, self.training)` drops with p = True = 1:
@@ -158,9 +159,25 @@ def in_source(program: Program) -> Iterator[Finding]:
                     message=f"`{given.text}` lands in the slot of `{slot.name}` of {call.method}{instead}",
                     site=given.site,
                     evidence={"slot": slot.name, "place": slot.place + 1},
-                    cure=f"name the argument: `{slot.meant or '...'}={given.text}`",
+                    cure=_cure(slot, given),
                     confidence=0.95,
                 )
+
+
+def _cure(slot: Slot, given: Expression) -> str:
+    named = f"`{slot.meant or '...'}={given.text}`"
+    share = _share_of_new(slot, given)
+    if share is None:
+        return f"name the argument: {named}"
+    return f"name the argument: `momentum={share}`, as {given.text} of Keras's is here; {named} if PyTorch's is meant"
+
+
+def _share_of_new(slot: Slot, given: Expression) -> float | None:
+    """The momentum of PyTorch's for what looks like one of Keras's, the share of the *old* batches."""
+    value = given.literal
+    if slot.name == "eps" and slot.meant == "momentum" and isinstance(value, float) and 0.5 < value < 1:
+        return round(1 - value, 6)
+    return None
 
 
 def _misplaced(call: Call) -> tuple[Slot, Expression] | None:
@@ -196,10 +213,11 @@ def treat(program: Program, finding: Finding) -> Iterator[Fix]:
         return
     slot, given = found
     if slot.meant and above.args[-1] is given.node and all(word.arg != slot.meant for word in above.keywords):
-        edit = edits.replace(file, given.node, f"{slot.meant}={given.text}")
-        fix = edits.fix(f"name the argument: `{slot.meant}`", file, [edit])
-        if fix is not None:
-            yield fix
+        for value in dict.fromkeys((str(_share_of_new(slot, given) or given.text), given.text)):
+            edit = edits.replace(file, given.node, f"{slot.meant}={value}")
+            fix = edits.fix(f"name the argument: `{slot.meant}={value}`", file, [edit])
+            if fix is not None:
+                yield fix
 
 
 def sick() -> None:

@@ -55,11 +55,13 @@ def in_source(program: Program) -> Iterator[Finding]:
     for file in program.files:
         for call in _typed(program, file):
             option = _option(call)
+            if not _is_read(program, call, option):
+                continue
             default = call.argument_value(None, "default")
             always = not option.startswith("-") or (isinstance(default, Literal) and bool(default.value))
             yield Finding(
-                message=f'`type=bool` makes `{option}` true for every word, as `bool("False")` is true'
-                + (": it cannot be switched off" if always else ""),
+                message=f'`type=bool` makes `{option}` true whatever is typed, as `bool("False")` is true'
+                + (": no command line can switch it off" if always else ""),
                 site=file.site(_type_of(call).node),
                 evidence={"option": option, **_given(default)},
                 cure='make it a flag (`action="store_true"`, or `argparse.BooleanOptionalAction`), or let the type '
@@ -67,6 +69,14 @@ def in_source(program: Program) -> Iterator[Finding]:
                 confidence=0.97,
                 severity="error" if always else None,
             )
+
+
+def _is_read(program: Program, call: Call, option: str) -> bool:
+    """Is its value asked for by name anywhere, or handed on together with all others?"""
+    name = call.argument_value(None, "dest")
+    word = name.value if isinstance(name, Literal) else option.lstrip("-").replace("-", "_")
+    asked = re.compile(rb"\.%b\b|[\"']%b[\"']|vars\(|__dict__|parse_args_into" % (2 * (str(word).encode(),)))
+    return any(asked.search(file.bytes.replace(call.text.encode(), b"")) for file in program.files)
 
 
 def _typed(program: Program, file: SourceFile) -> Iterator[Call]:
@@ -121,7 +131,8 @@ def treat(program: Program, finding: Finding) -> Iterator[Fix]:
     for call in _typed(program, file) if file is not None else ():
         if file is not None and file.site(_type_of(call).node) == finding.site:
             change = edits.replace(file, _type_of(call).node, READ)
-            found = edits.fix("compare the word with those for true", file, [change], safe=True)
+            proven = finding.severity == "error"
+            found = edits.fix("compare the word with those for true", file, [change], safe=proven)
             if found is not None:
                 yield found
 
