@@ -27,6 +27,8 @@ from publish import publish
 PEERS = {"torchfix": "0.7.0", "torch-preflight": "0.5.0"}
 OURS, AGAIN = "torchdx check", "torchdx check, again"
 ROUNDS = 3
+AS_INSTALLED = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+"""Installed packages are compiled already: no tool is to do that again each time."""
 NEAR = 3
 """Findings of two tools this many lines apart may mean the same: each has its own idea of where a fault stands."""
 LIMIT = 3600
@@ -136,7 +138,7 @@ def asked(tool: Tool, folder: Path, cache: str) -> tuple[float, list[Told]]:
             stdout=answer,
             stderr=subprocess.DEVNULL,
             cwd=folder,
-            env=os.environ | {"TORCHDX_CACHE": cache},
+            env=AS_INSTALLED | {"TORCHDX_CACHE": cache},
         )
         try:
             process.wait(LIMIT)

@@ -35,7 +35,7 @@ def test_what_is_new_is_told(told: Told, train: Path) -> None:
     train.write_text(SICK.replace("        loss =", '        y.to("cuda")\n        loss =').replace("x = ", "x = y = "))
     done = told("check", "--baseline", "known.json", "--format", "json")
     assert done.status == 1
-    assert {(finding["code"], finding["line"]) for finding in done.findings} == {("TDX101", 9), ("TDX102", 9)}
+    assert [(finding["code"], finding["line"]) for finding in done.findings] == [("TDX102", 9)]
 
 
 def test_the_same_line_once_more_is_new(told: Told, train: Path) -> None:
@@ -76,7 +76,7 @@ def test_it_is_stable(told: Told, train: Path) -> None:
 
 def test_known_findings_are_not_fixed(told: Told, train: Path) -> None:
     train.write_text(SICK.replace("        loss =", '        y.to("cuda")\n        loss =').replace("x = ", "x = y = "))
-    assert told("check", "--baseline", "known.json", "--fix").status == 1
+    assert told("check", "--baseline", "known.json", "--fix").status == 0
     assert '\n        x.to("cuda")\n        y = y.to("cuda")\n' in train.read_text()
 
 

@@ -199,7 +199,16 @@ Trainer(model, nn.CrossEntropyLoss(), torch.optim.SGD(model.parameters(), lr=0.1
 
 def test_what_stands_in_a_test_is_a_note(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    places = ["tests/net.py", "test_net.py", "lib/test_net.py", "conftest.py", "testing.py", "test.py", "net_tests.py"]
+    places = [
+        "tests/net.py",
+        "my_unittests.py",
+        "test_net.py",
+        "lib/test_net.py",
+        "conftest.py",
+        "testing.py",
+        "test.py",
+        "net_tests.py",
+    ]
     found = examined(folder(tmp_path, dict.fromkeys(places, SICK)), Memory(None), 1).diagnosis.findings
     assert [Path(f.site.path).name for f in found if f.site and f.severity == "error"] == [
         "net_tests.py", "test.py", "testing.py"

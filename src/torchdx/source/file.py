@@ -13,7 +13,7 @@ from torchdx.source.index import FUNCTIONS, LOOPS, Index, LoopNode, Scope, index
 from torchdx.source.magics import parsed
 from torchdx.source.reading import Problem, decoding_problem, encoding_of
 
-TESTS = re.compile(r"(^|[\\/])(tests?[\\/]|test_[^\\/]*$|conftest)")
+TESTS = re.compile(r"(^|[\\/])(tests?[\\/]|test_[^\\/]*$|conftest|[^\\/]*unit_?tests?[^\\/]*$)")
 LINE_END = re.compile(rb"\r\n|\r|\n")
 TRAINING = re.compile(rb"\.(?:backward|zero_grad|state_dict|parameters|eval|cuda)\(")
 SCOPES = (ast.Module, ast.ClassDef, *FUNCTIONS)

@@ -47,7 +47,7 @@ CUDA_ALONE = re.compile(
     rb"|(?:import|from)[ \t]+(?:transformer_engine|msamp|apex|flash_attn|pycuda|cupy|tensorrt|triton)\b"
 )
 """Words of programs that several GPUs share, that measure one, or that stand on libraries for nothing else."""
-LESSON = re.compile(r"(gpu|cuda|parallel)[^/]*$", re.IGNORECASE)
+LESSON = re.compile(r"(gpu|cuda|parallel|pin_?mem)[^/]*$", re.IGNORECASE)
 SUBJECT = re.compile(r"(?:^|[\W_\d])gpus?(?:[\W_\d]|$)|cuda_?(?:ext|kernel)", re.IGNORECASE)
 PLACE = re.compile(rb"cuda(?::|\(\s*(?:device\s*=\s*)?)(\d)")
 QUOTED = re.compile(rb"[\"']cuda")
