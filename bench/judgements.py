@@ -1,8 +1,8 @@
-"""How many findings over public repositories are true, by the word of people who did not write the rules.
+"""How many findings over public repositories are true, by the word of readers who did not write the rules.
 
-`judgements.json` holds, for every error and warning over the repositories of `corpus.json`, what a reader of the code
-decided and why: *true*, *false*, *pedantic* (so, but without a consequence) or *doubtful*. With folders, the check is
-run on them again: what is still told is counted, and what nobody has judged yet is listed.
+`verdicts.json` holds, for every error and warning that was ever judged, what a reader of the code decided and why:
+*true*, *false*, *pedantic* (it is so, but without a consequence) or *doubtful*; with the severity it then had. Rules
+were mended after that, so the check is run again on the folders given, and what is still told is counted beside.
 """
 
 from __future__ import annotations
@@ -16,8 +16,9 @@ from typing import Any, NamedTuple
 
 from publish import HERE, publish
 
-JUDGED = HERE / "judgements.json"
+JUDGED = HERE / "verdicts.json"
 SEVERITIES = ("error", "warning")
+VERDICTS = ("true", "pedantic", "doubtful", "false")
 
 
 class Place(NamedTuple):
@@ -26,6 +27,7 @@ class Place(NamedTuple):
     repository: str
     path: str
     line: int
+    column: int
     code: str
 
 
@@ -41,7 +43,7 @@ def told(folders: Iterable[Path]) -> Iterator[tuple[Place, str, str]]:
             site, severity = finding.site, finding.severity
             if site is not None and severity in SEVERITIES:
                 path = Path(site.path).relative_to(home).as_posix()
-                place = Place(home.name.replace("+", "/"), path, site.line, finding.code)
+                place = Place(home.name.replace("+", "/"), path, site.line, site.column, finding.code)
                 yield place, str(severity), finding.message
 
 
@@ -50,33 +52,36 @@ def judged() -> dict[Place, dict[str, Any]]:
     return {Place(**{key: row[key] for key in Place._fields}): row for row in json.loads(JUDGED.read_text())}
 
 
-def table(decided: Iterable[tuple[str, str]]) -> list[list[str]]:
+def table(title: str, decided: Iterable[tuple[str, str]]) -> list[list[str]]:
     """One row a severity: how many were judged how, and the share that is true."""
     counts = Counter(decided)
     rows = []
     for severity in SEVERITIES:
-        row = [counts[severity, verdict] for verdict in ("true", "pedantic", "doubtful", "false")]
+        row = [counts[severity, verdict] for verdict in VERDICTS]
         share = f"{100 * row[0] / sum(row):.1f} %" if sum(row) else "-"
-        rows.append([severity, *map(str, row), share])
+        rows.append([f"{title}: {severity}s", *map(str, row), share])
     return rows
 
 
 def main() -> None:
     """Count, print, and publish."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("folders", nargs="*", type=Path, help="check these again: folders named owner+repository")
+    parser.add_argument("folders", nargs="+", type=Path, help="repositories, in folders named owner+repository")
     options = parser.parse_args()
     known = judged()
-    header = ["", "true", "pedantic", "doubtful", "false", "share true"]
-    if not options.folders:
-        publish("judgements", {}, header, table((row["severity"], row["verdict"]) for row in known.values()))
-        return
-    now = list(told(options.folders))
+    rows, counts = [], {}
+    sets = {row["repository"]: row["set"] for row in known.values()}
+    now = list(told(folder for folder in options.folders if folder.is_dir()))
     new = [(place, severity, message) for place, severity, message in now if place not in known]
     for place, severity, message in new:
         print(f"not judged: {severity} {place.code} {place.repository}/{place.path}:{place.line}: {message}")
-    rows = table((severity, known[place]["verdict"]) for place, severity, _ in now if place in known)
-    publish("judgements", {"told": len(now), "not judged": len(new)}, header, rows)
+    for name in sorted(set(sets.values())):
+        mine = [row for row in known.values() if row["set"] == name]
+        rows += table(f"{name}, as first told", ((row["severity"], row["verdict"]) for row in mine))
+        still = [(s, known[place]["verdict"]) for place, s, _ in now if place in known and known[place]["set"] == name]
+        rows += table(f"{name}, now", still)
+        counts[name] = {"judged": len(mine), "told now": len(still)}
+    publish("judgements", {**counts, "not judged": len(new)}, ["", *VERDICTS, "share true"], rows)
 
 
 if __name__ == "__main__":

@@ -79,6 +79,7 @@ def _answers(rule: Rule, asked: RunRule, record: Record) -> Iterator[Finding | N
 def _stamped(finding: Finding, rule: Rule, seen: Seen) -> Finding:
     return replace(
         finding,
+        message=" ".join(finding.message.split()),  # what it quotes may have stood on several lines
         code=rule.code,
         rule=name_of(rule),
         family=rule.family,

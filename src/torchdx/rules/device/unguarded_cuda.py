@@ -63,12 +63,18 @@ def in_source(program: Program) -> Iterator[Finding]:
         if places:
             first = places[0]
             yield Finding(
-                message=f"`{file.text_of(first)[:60]}` needs a CUDA device, {_why(file)}{_others(len(places) - 1)}",
+                message=f"`{_short(file.text_of(first))}` needs a CUDA device, {_why(file)}{_others(len(places) - 1)}",
                 site=file.site(first),
                 evidence={"places": [str(file.site(node)) for node in places]},
                 cure="choose `device` once, from torch.cuda.is_available(), and use `.to(device)` everywhere",
                 confidence=0.9,
             )
+
+
+def _short(text: str) -> str:
+    """An expression on one line, without its middle where it is long."""
+    words = " ".join(text.split())
+    return words if len(words) <= 60 else f"{words[:40]}...{words[-17:]}"
 
 
 def _why(file: SourceFile) -> str:
