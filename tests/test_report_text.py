@@ -232,3 +232,13 @@ def test_plain_formats_never_load_rich_or_torch() -> None:
     )
     subprocess.run([sys.executable, "-c", code], check=True, env={**os.environ})
     assert set(FORMATS) == {"text", "json", "sarif", "github"}
+
+
+def test_findings_that_say_the_same_are_shown_once_at_length() -> None:
+    same = [Finding(f"place {n}", Site("a.py", n), code="TDX999", rule="one", severity="note") for n in range(1, 41)]
+    grave = Finding("another", Site("b.py", 7), code="TDX998", rule="two", severity="error")
+    out = text(Diagnosis(Verdict("v", "w"), (grave, *same)))
+    assert "place 5" in out and "place 6" not in out
+    assert "note[TDX999] one: 35 more places" in out
+    assert all(f"a.py:{n}:1" in out.replace("\n ", "") for n in range(1, 41)), "and every place is named"
+    assert "41 findings: 1 error, 40 notes" in out

@@ -8,7 +8,7 @@ import sys
 import textwrap
 import unicodedata
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TextIO
 
 from torchdx.finding import Diagnosis, Finding, Fix, NotEnough
@@ -50,8 +50,8 @@ STYLES = {
 MARKS = {"well": "✓", "unsure": "?", "ill": "✗"}
 PLAINER = str.maketrans({"│": "|", "→": ">", "·": "-", "…": "~", "✓": "+", "✗": "x"})
 WIDEST = 110
-DIFF_LINES, CONSEQUENCES = 12, 4
-"""How much of a patch and of consequences is shown before "... and 3 more"."""
+DIFF_LINES, CONSEQUENCES, ALIKE = 12, 4, 5
+"""How much of a patch, of consequences, and of findings that say the same is shown before "... and 3 more"."""
 
 
 def text(diagnosis: Diagnosis, width: int = 100) -> str:
@@ -100,9 +100,7 @@ def lines(diagnosis: Diagnosis, width: int = 100) -> Iterator[Line]:
     """The diagnosis line by line."""
     width = max(40, width)
     yield from _verdict(diagnosis, width)
-    for finding in diagnosis.findings:
-        yield []
-        yield from _finding(finding, width)
+    yield from _findings(diagnosis.findings, width)
     if diagnosis.not_enough and diagnosis.verdict.name != "healthy":
         yield []
         yield from _not_enough(diagnosis.not_enough, width)
@@ -122,12 +120,36 @@ def _verdict(diagnosis: Diagnosis, width: int) -> Iterator[Line]:
         yield from _wrapped(_measures(verdict.evidence), width, indent="  ", style="dim")
 
 
-def _finding(finding: Finding, width: int) -> Iterator[Line]:
+def _findings(findings: Iterable[Finding], width: int) -> Iterator[Line]:
+    """Each at length; of many that say the same, the first, and then only where the others are."""
+    alike: dict[tuple[str, str], list[Finding]] = defaultdict(list)
+    for finding in findings:
+        same = alike[severity_of(finding), finding.code or finding.message]
+        same.append(finding)
+        if len(same) <= ALIKE or finding.consequences or finding.site is None:
+            yield []
+            yield from _finding(finding, width)
+    for same in alike.values():
+        left = [finding for finding in same[ALIKE:] if not finding.consequences and finding.site is not None]
+        if left:
+            yield []
+            yield from _elsewhere(left, width)
+
+
+def _elsewhere(findings: Sequence[Finding], width: int) -> Iterator[Line]:
+    yield [*_head(findings[0], with_layer=False), (f": {counted(len(findings), 'more place')}", "")]
+    yield from _wrapped(", ".join(place(each.site) for each in findings if each.site), width, indent="  ", style="dim")
+
+
+def _head(finding: Finding, *, with_layer: bool = True) -> Line:
     severity = severity_of(finding)
     head: Line = [(f"{severity}[{finding.code}]" if finding.code else severity, severity)]
     head += [(f" {finding.rule}", "strong")] if finding.rule else []
-    head += [(f" in {finding.layer}", "")] if finding.layer else []
-    yield _shortened(head, width)
+    return head + ([(f" in {finding.layer}", "")] if with_layer and finding.layer else [])
+
+
+def _finding(finding: Finding, width: int) -> Iterator[Line]:
+    yield _shortened(_head(finding), width)
     yield from _wrapped(finding.message, width, indent="  ")
     yield from _source(finding, width)
     if finding.evidence:

@@ -102,7 +102,7 @@ def _flat(value: Value, spread: bool) -> tuple[tuple[Value, ...], bool]:
             return tuple(part_of(pair, 1) for pair in pairs.items), pairs.open
         value, spread = pairs, True
     if isinstance(value, Table):
-        return tuple(value.items.values()), False
+        return tuple(value.items.values()), value.open or bool(value.maybe)
     if not spread:
         return (value,), False
     groups = [choice for choice in value.alternatives() if isinstance(choice, Group)]

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Literal
 from torchdx.source.definitions import UserClass, UserFunction
 from torchdx.source.expressions import Call, Expression
 from torchdx.source.file import SourceFile
-from torchdx.source.leading import Leading, last_word
+from torchdx.source.index import last_word
+from torchdx.source.leading import Leading
 from torchdx.source.names import LIBRARIES
 from torchdx.source.values import Instance, Method, Reference, Value
 from torchdx.source.values import Literal as LiteralValue
@@ -72,9 +73,7 @@ class Effects:
         outside, self.lowest = self.lowest, depth
         found = tuple(islice(self.within(function.file, node), MOST_EVENTS)) if depth < DEEPEST else ()
         del self.entered[node]
-        if (
-            self.lowest >= depth
-        ):  # nothing was left out for the sake of a function further out: this is the whole answer
+        if self.lowest >= depth:  # nothing was left out for the sake of a function further out
             self.known[node] = found
         self.lowest = min(self.lowest, outside)
         return found

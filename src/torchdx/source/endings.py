@@ -8,7 +8,7 @@ from typing import Literal
 
 from torchdx.source.reading import words
 from torchdx.source.ready_made import is_output
-from torchdx.source.values import UNKNOWN, Group, Instance, Item, Method, Operation, Result, Value
+from torchdx.source.values import UNKNOWN, Group, Item, Method, Operation, Result, Value
 from torchdx.source.values import Literal as LiteralValue
 from torchdx.source.walks import walk
 
@@ -163,8 +163,3 @@ def first_output(value: Value) -> Value:
     if isinstance(value, Group):
         return value.items[0] if value.items else UNKNOWN
     return value
-
-
-def is_layer(value: Value, *names: str) -> bool:
-    """Is it an instance of one of torch's layers, named without `torch.nn.`?"""
-    return isinstance(value, Instance) and any(value.dotted == f"torch.nn.{name}" for name in names)

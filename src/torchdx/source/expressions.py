@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from torchdx.finding import Site
 from torchdx.source.file import SourceFile
-from torchdx.source.index import FUNCTIONS
+from torchdx.source.index import FUNCTIONS, last_word
 from torchdx.source.values import UNKNOWN, Frame, Table, Value, literal, united
 
 if TYPE_CHECKING:
@@ -84,8 +84,7 @@ class Call(Expression):
     @property
     def method(self) -> str:
         """The last word before the parenthesis: `step` in `self.optimizers[0].step()`."""
-        func = self.node.func
-        return func.attr if isinstance(func, ast.Attribute) else func.id if isinstance(func, ast.Name) else ""
+        return last_word(self.node)
 
     @cached_property
     def receiver(self) -> Expression | None:
@@ -97,7 +96,7 @@ class Call(Expression):
     def spread(self) -> Table | None:
         """What `**` hands over, as far as it is known; None where there is no `**`."""
         given = [self.at(keyword.value).value for keyword in self.node.keywords if keyword.arg is None]
-        return united(given) if given else None
+        return united(given, apart=True) if given else None
 
     @property
     def is_certain(self) -> bool:

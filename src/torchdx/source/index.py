@@ -274,3 +274,9 @@ def parameters(node: FunctionNode) -> list[ast.arg]:
         *given.kwonlyargs,
         *(arg for arg in (given.vararg, given.kwarg) if arg is not None),
     ]
+
+
+def last_word(node: ast.Call) -> str:
+    """The last word of what is called, before the parenthesis: `step` in `self.optimizers[0].step()`."""
+    func = node.func
+    return func.attr if isinstance(func, ast.Attribute) else func.id if isinstance(func, ast.Name) else ""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from torchdx.source.expressions import held_as
 from torchdx.source.file import SourceFile
-from torchdx.source.index import FUNCTIONS
+from torchdx.source.index import FUNCTIONS, last_word
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -61,12 +61,6 @@ class Leading:
     def has(self, word: str, file: SourceFile) -> bool:
         """Could a call by this name, in this file, lead there?"""
         return word in self.everywhere or word in self.within.get(file, ())
-
-
-def last_word(node: ast.Call) -> str:
-    """The last word of what is called, before the parenthesis."""
-    func = node.func
-    return func.attr if isinstance(func, ast.Attribute) else func.id if isinstance(func, ast.Name) else ""
 
 
 def _called_as(program: Program, file: SourceFile, scope: ast.AST) -> set[str]:

@@ -13,8 +13,8 @@ from torchdx.source.expressions import Call, Expression
 from torchdx.source.file import SourceFile
 from torchdx.source.flow import LEAVES, path_of
 from torchdx.source.frameworks import framework_of
-from torchdx.source.index import FUNCTIONS, LOOPS, LoopNode
-from torchdx.source.leading import Leading, last_word
+from torchdx.source.index import FUNCTIONS, LOOPS, LoopNode, last_word
+from torchdx.source.leading import Leading
 from torchdx.source.reading import words
 from torchdx.source.values import Instance
 

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Literal
 from torchdx.source.effects import without_gradient
 from torchdx.source.expressions import Call
 from torchdx.source.file import SourceFile
-from torchdx.source.index import FUNCTIONS, LoopNode
-from torchdx.source.leading import last_word
+from torchdx.source.frameworks import Phase
+from torchdx.source.index import FUNCTIONS, LoopNode, last_word
 from torchdx.source.loops import QUIET
 from torchdx.source.reading import words
 from torchdx.source.values import UNKNOWN, Either, Group, Instance, Item, Result, Table, Value, literal
@@ -21,7 +21,6 @@ from torchdx.source.walks import reached, walk
 if TYPE_CHECKING:
     from torchdx.source.program import Program
 
-Phase = Literal["training", "evaluation"]
 HeldOut = Literal["validation", "test"]
 LOADER = "torch.utils.data.DataLoader"
 THROUGH = words("enumerate zip iter itertools.islice itertools.chain tqdm.tqdm tqdm.auto.tqdm rich.progress.track")

@@ -7,7 +7,7 @@ import re
 from typing import Literal, NamedTuple
 
 from torchdx.source.expressions import Expression
-from torchdx.source.index import Binding
+from torchdx.source.index import Binding, last_word
 from torchdx.source.reading import words
 
 Kind = Literal["variance", "std", "log-variance", "log-std", "precision", "unknown"]
@@ -72,7 +72,7 @@ def _named(name: str) -> Quantity:
 
 def _of_call(expression: Expression, node: ast.Call, depth: int) -> Quantity:
     func = node.func
-    name = func.attr if isinstance(func, ast.Attribute) else func.id if isinstance(func, ast.Name) else ""
+    name = last_word(node)
     resolved = expression.program.resolve(expression.file, func)
     free = resolved is not None and resolved.name.startswith("torch.")
     inner_node = node.args[0] if free and node.args else func.value if isinstance(func, ast.Attribute) else None

@@ -38,7 +38,7 @@ def table_of_call(call: Call) -> Value:
     parts = [call.at(arg).value for arg in call.node.args]
     if not all(isinstance(choice, Table) for part in parts for choice in part.alternatives()):
         return Result("dict", call)
-    return _with_changes(call.program, call.file, call.node, call.frame, [*parts, *_keywords(call)])
+    return _with_changes(call.program, call.file, call.node, call.frame, [*parts, united(_keywords(call), apart=True)])
 
 
 def _entry(key: object, given: Expression) -> Table:
@@ -65,7 +65,7 @@ def looked_up(call: Call, table: Table) -> Value:
 
 def further_keywords(call: Call, known: tuple[str, ...]) -> Table:
     """What a call passes by keyword beyond these parameters: what `**kwargs` catches."""
-    given = united(_keywords(call))
+    given = united(_keywords(call), apart=True)
     kept = {key: value for key, value in given.items.items() if key not in known}
     return Table(kept, given.written, given.maybe, given.open)
 
@@ -86,7 +86,9 @@ def _with_changes(program: Program, file: SourceFile, node: ast.expr, frame: Fra
             doubts.append(Table({place.value: changed}) if isinstance(place, ast.Constant) else UNKNOWN)
     if not doubts:
         return table
-    later = united(doubts)
+    later = united(doubts, apart=True)
+    if later.open:
+        table = united([table, Table({}, open=True)])
     items = dict(table.items)
     for name, value in later.items.items():
         if name in items or value is not NOTHING:

@@ -272,14 +272,20 @@ def either(values: Iterable[Value]) -> Value:
     return kept[0] if len(kept) == 1 else Either(kept)
 
 
-def united(values: Iterable[Value]) -> Table:
-    """The dictionary that holds what several together hold, a later one winning: `{**one, **other}`."""
+def united(values: Iterable[Value], apart: bool = False) -> Table:
+    """The dictionary that holds what several together hold, a later one winning: `{**one, **other}`.
+
+    What a later one holds that is not known may win, too, unless no two of them can have the same key (`apart`).
+    """
     items: dict[object, Value] = {}
     written: dict[object, Expression] = {}
     maybe: set[object] = set()
     is_open = False
     for value in values:
         table = _common(value)
+        if table.open and not apart:
+            items = {key: either((known, UNKNOWN)) for key, known in items.items()}
+            written, maybe = {}, maybe | set(items)
         for key, inner in table.items.items():
             doubtful = key in table.maybe
             items[key] = either((items[key], inner)) if doubtful and key in items else inner

@@ -25,8 +25,7 @@ from typing import TYPE_CHECKING
 from torchdx.finding import Edit, Finding, Fix
 from torchdx.source import edits
 from torchdx.source.flow import path_of, reaching
-from torchdx.source.index import FUNCTIONS
-from torchdx.source.leading import last_word
+from torchdx.source.index import FUNCTIONS, last_word
 from torchdx.source.phases import goes_on_after
 from torchdx.source.values import Instance
 

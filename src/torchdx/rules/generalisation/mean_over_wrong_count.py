@@ -25,8 +25,7 @@ from typing import TYPE_CHECKING, Literal
 
 from torchdx.finding import Finding, Fix
 from torchdx.source import edits
-from torchdx.source.index import FUNCTIONS
-from torchdx.source.leading import last_word
+from torchdx.source.index import FUNCTIONS, last_word
 from torchdx.source.phases import loaders_of
 from torchdx.source.reading import words
 from torchdx.source.values import Instance, Result, literal

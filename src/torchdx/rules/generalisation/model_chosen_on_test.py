@@ -22,8 +22,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from torchdx.finding import Finding
-from torchdx.source.index import FUNCTIONS
-from torchdx.source.leading import last_word
+from torchdx.source.index import FUNCTIONS, last_word
 from torchdx.source.phases import held_out
 from torchdx.source.reading import words
 

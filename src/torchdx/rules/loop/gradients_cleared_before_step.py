@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 
 from torchdx.finding import Finding, Fix
 from torchdx.source import edits, optimizer_of
-from torchdx.source.leading import last_word
+from torchdx.source.index import last_word
 from torchdx.source.reading import words
 from torchdx.source.values import Instance, Result
 
