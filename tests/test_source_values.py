@@ -7,6 +7,7 @@ import textwrap
 import pytest
 
 from torchdx.source import Call, Expression, Program
+from torchdx.source.contents import contents
 from torchdx.source.graphs import carries_graph
 from torchdx.source.values import Group, Instance, Literal
 
@@ -66,6 +67,37 @@ def test_a_dictionary_changed_in_unknown_ways_may_hold_anything(change: str) -> 
     call = loader(f"options = {{'batch_size': 64}}\n{change}\nDataLoader(data, **options)")
     assert call.gives("shuffle")
     assert not call.is_certain
+
+
+@pytest.mark.parametrize("change", ["options.update(more)", "options[key] = 3", "options.update(**more)"])
+def test_what_a_dictionary_held_before_an_unknown_change_is_not_certain(change: str) -> None:
+    assert wanted(f"options = {{'k': 1}}\n{change}\nwanted(options['k'])").literal is None
+    call = loader(f"options = {{'shuffle': True}}\n{change}\nDataLoader(data, **options)")
+    assert call.argument(None, "shuffle") is None
+
+
+@pytest.mark.parametrize("made", ["{'k': 1, **more}", "dict({'k': 1}, **more)"])
+def test_an_unknown_dictionary_may_overrule_what_comes_before_it(made: str) -> None:
+    assert wanted(f"wanted({made}['k'])").literal is None
+
+
+@pytest.mark.parametrize("made", ["{**more, 'k': 1}", "dict(k=1, **more)"])
+def test_an_unknown_dictionary_cannot_overrule_what_comes_after_or_beside_it(made: str) -> None:
+    assert wanted(f"wanted({made}['k'])").literal == 1
+
+
+def test_of_two_values_put_into_a_dictionary_one_after_the_other_neither_is_certain() -> None:
+    found = wanted("options = {}\noptions['k'] = 1\nwanted(options['k'])\noptions['k'] = 2").value
+    assert {choice.value for choice in found.alternatives() if isinstance(choice, Literal)} == {1, 2}
+
+
+def test_a_module_dictionary_of_an_unknown_one_may_hold_more() -> None:
+    program = read("made = nn.ModuleDict({'a': nn.Linear(2, 2), **more})")
+    value = next(program.calls_named("ModuleDict")).value
+    assert isinstance(value, Instance)
+    held, is_open = contents(value)
+    assert is_open
+    assert any(isinstance(choice, Instance) for choice in held[0].alternatives())
 
 
 def test_one_of_two_dictionaries() -> None:

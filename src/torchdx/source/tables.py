@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from torchdx.source.expressions import Call, Expression
 from torchdx.source.file import SourceFile
 from torchdx.source.flow import reaching
-from torchdx.source.values import NOTHING, UNKNOWN, Frame, Literal, Result, Table, Value, either, united
+from torchdx.source.values import NOTHING, UNKNOWN, Frame, Literal, Result, Table, Value, either, perhaps, united
 
 if TYPE_CHECKING:
     from torchdx.source.program import Program
@@ -86,7 +86,7 @@ def _with_changes(program: Program, file: SourceFile, node: ast.expr, frame: Fra
             doubts.append(Table({place.value: changed}) if isinstance(place, ast.Constant) else UNKNOWN)
     if not doubts:
         return table
-    later = united(doubts, apart=True)
+    later = perhaps(doubts)
     if later.open:
         table = united([table, Table({}, open=True)])
     items = dict(table.items)

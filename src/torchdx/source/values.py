@@ -299,6 +299,17 @@ def united(values: Iterable[Value], apart: bool = False) -> Table:
     return Table(items, written, frozenset(maybe), is_open)
 
 
+def perhaps(values: Iterable[Value]) -> Table:
+    """The dictionary of what any of several may set, in whatever order: nothing in it is certain."""
+    found: dict[object, list[Value]] = {}
+    is_open = False
+    for table in map(_common, values):
+        is_open |= table.open
+        for key, inner in table.items.items():
+            found.setdefault(key, []).append(inner)
+    return Table({key: either(each) for key, each in found.items()}, {}, frozenset(found), is_open)
+
+
 def _common(value: Value) -> Table:
     """One dictionary for all that a value may be: what is not in each of them the same may be missing."""
     tables = [choice for choice in value.alternatives() if isinstance(choice, Table)]

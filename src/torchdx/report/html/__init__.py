@@ -20,7 +20,8 @@ from torchdx.report.words import mood, needed, run_facts, severity_of, tally
 NOTHING: Mapping[str, str] = {}
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:"
 """What the page may load: nothing but what is in it."""
-
+MOST_LINKS = 12
+"""More findings than these are told in the head by rule alone."""
 
 CALM = {
     "well": "No fault was found.",
@@ -77,16 +78,25 @@ def _index(diagnosis: Diagnosis) -> str:
     """The findings in one glance, each a link to its card."""
     if not diagnosis.findings:
         return ""
+    shown = diagnosis.findings[:CARDS]
     often = Counter(finding.rule for finding in diagnosis.findings)
-    shown = enumerate(diagnosis.findings[:CARDS], 1)
-    links = "".join(_link(k, finding, often[finding.rule] > 1) for k, finding in shown)
+    together = len(shown) > MOST_LINKS
+    seen: set[tuple[str, str]] = set()
+    links = ""
+    for number, finding in enumerate(shown, 1):
+        same = (finding.rule, severity_of(finding))
+        if not together or same not in seen:
+            links += _link(number, finding, often[finding.rule], together)
+        seen.add(same)
     return f'<nav aria-label="findings"><p>{tally(diagnosis)}</p><ol>{links}</ol></nav>'
 
 
-def _link(number: int, finding: Finding, again: bool) -> str:
-    """A link to a finding's card; one of a rule that found more than one fault tells its line as well."""
+def _link(number: int, finding: Finding, often: int, together: bool) -> str:
+    """A link to a finding's card; of several by one rule with the line, or, where there are many, with how many."""
     name = escape(finding.rule or finding.code or finding.message[:40])
-    if again and finding.site:
+    if often > 1 and together:
+        name += f" <small>{often:,} times</small>"
+    elif often > 1 and finding.site:
         name += f" <small>{finding.site.seen_from(finding.site.path)}</small>"
     return f'<li><a class="{severity_of(finding)}" href="#finding-{number}">{name}</a></li>'
 

@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING
 from torchdx.finding import Finding, Fix
 from torchdx.source import Call, Model, edits, optimizer_of, without_gradient
 from torchdx.source.flow import reaching
+from torchdx.source.phases import is_same
 from torchdx.source.reading import words
 from torchdx.source.values import Instance, Method, Result
 
@@ -122,8 +123,7 @@ def _runs(call: Call, models: list[Instance]) -> bool:
     """Does a call certainly run one of these models, or a method of its own?"""
     values = call.program.evaluate(call.file, call.node.func).alternatives()
     runs = [v.receiver if isinstance(v, Method) and v.definition is not None else v for v in values]
-    made = {id(model.call.node) for model in models if model.call is not None}
-    return all(isinstance(v, Instance) and v.call is not None and id(v.call.node) in made for v in runs)
+    return all(isinstance(v, Instance) and any(is_same(v, model) for model in models) for v in runs)
 
 
 def _behind(program: Program, round_: Round, use: Call, loss: ast.expr) -> Iterator[ast.Call]:
