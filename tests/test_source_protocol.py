@@ -179,6 +179,21 @@ for x, y in []:
 }
 
 FINE = {
+    "two models made by one function, the first of which is stepped before the second is differentiated": """
+def build():
+    return nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 4))
+
+G, D = build(), build()
+for_g, for_d = torch.optim.Adam(G.parameters()), torch.optim.Adam(D.parameters())
+for x in []:
+    for_g.zero_grad()
+    for_d.zero_grad()
+    d_loss = D(x).mean()
+    G(x).mean().backward()
+    for_g.step()
+    d_loss.backward()
+    for_d.step()
+""",
     "clipped, then stepped, before the next backward pass": """
 for i, (x, y) in enumerate([]):
     if i:

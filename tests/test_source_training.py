@@ -54,6 +54,25 @@ def test_a_hook_that_others_override_or_that_does_more_is_left_alone() -> None:
     assert findings(LOOP.format(prepare=again, more=""), RUN) == []
 
 
+TWINS = """
+def build():
+    return nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2))
+
+net, other = build(), build()
+opt = torch.optim.Adam(net.parameters())
+for x, y in data:
+    opt.zero_grad()
+    F.cross_entropy(net(x), y).backward()
+    {cleared}.zero_grad()
+    opt.step()
+"""
+
+
+@pytest.mark.parametrize(("cleared", "codes"), [("net", ["TDX902"]), ("other", [])])
+def test_of_two_models_made_by_one_function_the_right_one_is_meant(cleared: str, codes: list[str]) -> None:
+    assert findings(TWINS.format(cleared=cleared)) == codes
+
+
 SCALED = """
 class Base:
     def __init__(self, net, opt):

@@ -90,10 +90,12 @@ def _others(count: int) -> str:
 def _places(program: Program, file: SourceFile) -> list[ast.expr]:
     """What in the file insists on CUDA, in order; nothing where the file is for CUDA devices alone, or is a test."""
     found = set(_hard_wired(program, file))
-    if not found or file.is_test or _is_about_gpus(file) or _leaves_without(program, file):
+    if not found or file.is_test or _is_about_gpus(file) or any(map(_leaves_without, program.torch_files)):
         return []
-    kept = [node for node in found if not _asked(program, file, node) and not _is_lesson(program, file, node)]
-    return sorted(kept, key=lambda node: (node.lineno, node.col_offset))
+    kept = (node for node in found if not _asked(program, file, node) and not _is_past_return(file, node))
+    return sorted(
+        (node for node in kept if not _is_lesson(program, file, node)), key=lambda node: (node.lineno, node.col_offset)
+    )
 
 
 def _is_about_gpus(file: SourceFile) -> bool:
@@ -182,17 +184,38 @@ def _asks(program: Program, file: SourceFile, test: ast.expr) -> bool:
     return any(ASKS.search(file.text_of(value)) for value in values)
 
 
-def _leaves_without(program: Program, file: SourceFile) -> bool:
-    """Does the program refuse to go on where there is no GPU?"""
+def _leaves_without(file: SourceFile) -> bool:
+    """Does the program, in this file, refuse to go on where there is no GPU?"""
+    for last in _ends_without(file):
+        if isinstance(last, (ast.Assert, ast.Raise)) or (isinstance(last, ast.Expr) and "exit" in file.text_of(last)):
+            return True
+    return False
+
+
+def _is_past_return(file: SourceFile, node: ast.expr) -> bool:
+    """Has its function come back already where there is no GPU?"""
+    home = file.scope_of(node)
+    return any(
+        isinstance(last, (ast.Return, ast.Continue)) and last.lineno < node.lineno and file.scope_of(last) is home
+        for last in _ends_without(file)
+    )
+
+
+def _ends_without(file: SourceFile) -> Iterator[ast.stmt]:
+    """The last statement of what is done where there is no GPU."""
     for node in file.index.calls.get("is_available", ()):
         statement = file.statement(node)
         if isinstance(statement, ast.Assert):
-            return True
-        if isinstance(statement, ast.If) and isinstance(statement.test, ast.UnaryOp):
-            last = statement.body[-1]
-            if isinstance(last, ast.Raise) or (isinstance(last, ast.Expr) and "exit" in file.text_of(last)):
-                return True
-    return False
+            yield statement
+        elif isinstance(statement, ast.If) and _needs_none(statement.test):
+            yield statement.body[-1]
+
+
+def _needs_none(test: ast.expr) -> bool:
+    """Is it true wherever there is no GPU: `not available`, or that `or` something else?"""
+    if isinstance(test, ast.BoolOp) and isinstance(test.op, ast.Or):
+        return any(map(_needs_none, test.values))
+    return isinstance(test, ast.UnaryOp)
 
 
 def treat(program: Program, finding: Finding) -> Iterator[Fix]:

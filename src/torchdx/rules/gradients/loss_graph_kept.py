@@ -9,7 +9,8 @@ any round can be freed before `total` is: memory grows as O(rounds), where a num
 Helped by adding up numbers, `total += loss.item()`, or, where waiting for the device is to be spared, tensors without
 a graph: `total += loss.detach()`.
 
-No fault when backward() is run through the sum itself, or when it is emptied in every round.
+No fault when backward() is run through the sum itself, or when it is emptied in the loop, in every round or now and
+then.
 
 Sources: PyTorch FAQ, "My model reports cuda runtime error(2): out of memory: don't accumulate history across your
 training loop".
@@ -26,7 +27,7 @@ from typing import TYPE_CHECKING
 from torchdx.finding import Finding, Fix
 from torchdx.source import edits
 from torchdx.source.effects import without_gradient
-from torchdx.source.flow import path_of, reaching
+from torchdx.source.flow import reaching
 from torchdx.source.graphs import differentiated
 from torchdx.source.reading import words
 from torchdx.source.tensors import is_tensor
@@ -162,16 +163,15 @@ def _loop(file: SourceFile, node: ast.AST) -> LoopNode | None:
 
 
 def _outlives(program: Program, file: SourceFile, bindings: list[Binding], kept: Binding) -> bool:
-    """Does the sum start as a number, or a tensor, outside the round, and is it not made anew in every round?"""
+    """Does the sum start as a number, or a tensor, outside the round, and is it never begun anew in a round?"""
     loop = _loop(file, kept.node)
     others = [binding for binding in bindings if binding.how != "augment" and _added(binding, kept.name) is None]
     if loop is None or any(binding.how != "assign" for binding in others):
         return False
     inside = [binding for binding in others if loop in file.loops_around(binding.node)]
-    values = {binding: program.evaluator.bound(file, binding, None) for binding in others}
-    starts = all(_is_zero(one) or is_tensor(one) for value in values.values() for one in value.alternatives())
-    emptied = all(_is_zero(values[binding]) and len(path_of(file, binding.node, loop)) > 1 for binding in inside)
-    return starts and emptied and len(inside) < len(others) and not _is_differentiated(program, file, kept)
+    values = [program.evaluator.bound(file, binding, None) for binding in others]
+    starts = all(_is_zero(one) or is_tensor(one) for value in values for one in value.alternatives())
+    return starts and bool(others) and not inside and not _is_differentiated(program, file, kept)
 
 
 def _is_zero(value: object) -> bool:

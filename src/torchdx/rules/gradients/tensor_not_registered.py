@@ -99,7 +99,7 @@ def _computed_from(call: Call) -> ast.expr | None:
 
 
 def _stays(call: Call, outer: ast.Call, method: str) -> bool:
-    """Does `.to` name the CPU, or nothing but float32, and so change nothing?"""
+    """Does `.to` name the CPU, or a type, which is mostly the one that it has?"""
     text = call.file.text_of(outer)[len(call.text) :]
     return method == "to" and ("float" in text or '"cpu"' in text or "'cpu'" in text)
 

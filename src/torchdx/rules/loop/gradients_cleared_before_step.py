@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING
 from torchdx.finding import Finding, Fix
 from torchdx.source import edits, optimizer_of
 from torchdx.source.index import last_word
+from torchdx.source.phases import is_same
 from torchdx.source.reading import words
 from torchdx.source.values import Instance, Result
 
@@ -183,9 +184,7 @@ def _clears(call: Call, optimizer: Expression) -> bool:
     if not isinstance(held, Result) or held.name != "torch.nn.Module.parameters":
         return False
     model, own = receiver.value, held.given
-    if not isinstance(model, Instance) or not isinstance(own, Instance) or model.call is None or own.call is None:
-        return False
-    return model.is_module and model.call.node is own.call.node
+    return isinstance(model, Instance) and isinstance(own, Instance) and model.is_module and is_same(model, own)
 
 
 def _leaves(statement: ast.stmt, optimizer: str) -> bool:
