@@ -10,10 +10,11 @@ from __future__ import annotations
 import argparse
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from check import PEERS, Told, alone
 from publish import HERE, publish
 
 JUDGED = HERE / "verdicts.json"
@@ -63,10 +64,26 @@ def table(title: str, decided: Iterable[tuple[str, str]]) -> list[list[str]]:
     return rows
 
 
+def defects(known: Mapping[Place, Mapping[str, Any]], now: Iterable[Place], peers: Path) -> None:
+    """Write down the true ones of the corpus that are told now and that no peer has anything near to."""
+    others = [Told(**each) for name in PEERS for each in json.loads(peers.read_text())[name]]
+    true = {
+        Told(place.repository, place.path, place.line, place.code): known[place]
+        for place in now
+        if place in known and known[place]["verdict"] == "true" and known[place]["set"] == "corpus"
+    }
+    keys = ("repository", "place", "code", "severity", "message", "reason")
+    rows = [{key: true[told][key] for key in keys} for told in sorted(alone(true, others))]
+    text = ",\n".join(" " + json.dumps(row, ensure_ascii=False) for row in rows)
+    (HERE / "defects.json").write_text(f"[\n{text}\n]\n")
+    print(f"{len(rows)} of {len(true)} true ones are known to no peer")
+
+
 def main() -> None:
     """Count, print, and publish."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folders", nargs="+", type=Path, help="repositories, in folders named owner+repository")
+    parser.add_argument("--peers", type=Path, help="what bench/check.py --findings wrote: write defects.json, too")
     options = parser.parse_args()
     known = judged()
     rows, counts = [], {}
@@ -81,6 +98,8 @@ def main() -> None:
         still = [(s, known[place]["verdict"]) for place, s, _ in now if place in known and known[place]["set"] == name]
         rows += table(f"{name}, now", still)
         counts[name] = {"judged": len(mine), "told now": len(still)}
+    if options.peers:
+        defects(known, [place for place, _, _ in now], options.peers)
     publish("judgements", {**counts, "not judged": len(new)}, ["", *VERDICTS, "share true"], rows)
 
 
