@@ -7,9 +7,12 @@ import os
 import random
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
+
+from torchdx.source import Program
 
 PROCESS = {"kind": "process", "version": 1, "pid": 1, "argv": ["x.py"], "cwd": "/", "main": "/x.py"}
 
@@ -111,6 +114,9 @@ FILES = {
     "null bytes": b"import torch\nx = '\0'\n",
     "bytes of nothing": bytes(range(256)) + b"torch",
     "a false encoding": b"# coding: klingon\nimport torch\n",
+    "an encoding that says no place": b"# coding: punycode\nimport torch\n",
+    "an encoding of nothing": b"# coding: undefined\nimport torch\n",
+    "an encoding that replaces nothing": b"# coding: idna\nimport torch\n",
     "latin-1": "import torch  # \xe9t\xe9\n".encode("latin-1"),
     "a byte order mark": b"\xef\xbb\xbfimport torch\n",
     "carriage returns": b"import torch\rx = 1\r",
@@ -133,6 +139,55 @@ def test_a_file_may_go_round_in_circles(here: Path) -> None:
     (here / "a.py").write_text("import torch\nfrom b import f\n\n\ndef g():\n    return f()\n\n\nx = g()\n")
     (here / "b.py").write_text("import torch\nfrom a import g\n\n\ndef f():\n    return g()\n\n\nclass C(C): ...\n")
     assert torchdx(here, "check", ".").returncode == 0
+
+
+def test_long_chains_do_not_take_long(here: Path) -> None:
+    lines = ["import torch", "model = torch.nn.Linear(1, 2)", *["model = model.cuda()"] * 2000, "model(x)"]
+    (here / "fine.py").write_text("\n".join(lines))
+    started = time.perf_counter()
+    assert torchdx(here, "check", "--no-cache", "fine.py").returncode in (0, 1)
+    assert time.perf_counter() - started < 15
+
+
+def test_a_folder_that_is_closed_is_told_of(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (here / "closed").mkdir()
+    scandir = os.scandir
+
+    def refuse(path: str) -> object:
+        if Path(path).name == "closed":
+            raise PermissionError(13, "Permission denied", path)
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    program = Program.read([here])
+    assert [(problem.path, problem.words) for problem in program.unread] == [
+        (str(here / "closed"), "the folder cannot be read")
+    ]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="there are no pipes with names")
+def test_what_is_no_ordinary_file_is_not_waited_for(here: Path) -> None:
+    os.mkfifo(here / "full" / "pipe.py")
+    os.mkfifo(here / "pyproject.toml")
+    done = torchdx(here, "check", "full")
+    assert done.returncode == 2
+    assert done.stderr.endswith("pipe.py: no ordinary file, so not read.\n")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="a folder in use cannot be removed")
+@pytest.mark.parametrize(
+    ("script", "why"),
+    [
+        ("mkdir gone; cd gone; rmdir ../gone; {} check .", "The working directory is there no more."),
+        ("{} check - <&-", "There is nothing to read: stdin is closed."),
+    ],
+)
+def test_a_shell_without_what_is_needed_is_told_so(here: Path, script: str, why: str) -> None:
+    line = script.format(
+        f"{sys.executable} -P -m torchdx" if sys.version_info >= (3, 11) else f"{sys.executable} -m torchdx"
+    )
+    done = subprocess.run(line, cwd=here, shell=True, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (2, f"torchdx: {why}\n")
 
 
 def test_a_damaged_record_is_examined_or_refused(here: Path) -> None:

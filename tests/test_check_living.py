@@ -119,6 +119,25 @@ def test_watch_checks_again_when_a_file_changes(tmp_path: Path) -> None:
     assert "Traceback" not in err.read_text()
 
 
+def test_watch_says_once_that_the_last_file_is_gone(tmp_path: Path) -> None:
+    train, err = tmp_path / "code" / "train.py", tmp_path / "err.txt"
+    train.parent.mkdir()
+    train.write_text(SICK)
+    with err.open("wb") as stderr:
+        command = [sys.executable, "-m", "torchdx", "check", "--watch", "code"]
+        watching = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=stderr)
+        try:
+            eventually(err, "Watching 1 file; Ctrl-C ends it.")
+            train.unlink()
+            eventually(err, "Watching 0 files")
+            time.sleep(1)
+            train.write_text(SICK)
+            eventually(err, "Watching 1 file; Ctrl-C ends it.", 2)
+        finally:
+            watching.kill()
+    assert err.read_text().count("There is no Python file") == 1
+
+
 @pytest.mark.parametrize("path", ["gone", "empty"])
 def test_watching_nothing_is_said_to_be_nothing(tmp_path: Path, path: str) -> None:
     (tmp_path / "empty").mkdir()

@@ -121,6 +121,7 @@ def test_what_is_excluded_is_left_out_though_it_is_named(told: Told, project: Pa
         ("exclude = [1]", "must be a list of strings"),
         ("[tool.torchdx.per-file-ignores]\n'a' = 1", "must be a list of strings"),
         ("select = [", "is not valid TOML"),
+        ("x = " + "[" * 5000, "is nested too deeply to be read"),
     ],
 )
 def test_a_table_that_means_nothing_is_refused(told: Told, project: Path, text: str, words: str) -> None:

@@ -140,7 +140,20 @@ def test_what_did_not_change_is_not_examined_again(tmp_path: Path, monkeypatch: 
     assert [line for _, line, _ in told(again)] == [line + (name == "b.py") for name, line, _ in told(first)]
 
 
-@pytest.mark.parametrize("damage", [b"", b"\x80\x05garbage", b"\x80\x05K\x01."], ids=["empty", "cut", "something else"])
+def test_a_rule_that_failed_is_asked_again_when_it_is_to_fail_aloud(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program, memory = folder(tmp_path, {"a.py": SICK}), Memory(None)
+    usual = memory.key_of(program)
+    monkeypatch.setenv("TORCHDX_DEBUG", "1")
+    assert Memory(None).key_of(program) != usual
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [b"", b"\x80\x05garbage", b"\x80\x05K\x01.", b"\x80\x05\x95" + b"\xff" * 8],
+    ids=["empty", "cut", "something else", "endless"],
+)
 def test_a_damaged_memory_is_forgotten(tmp_path: Path, damage: bytes) -> None:
     program = folder(tmp_path / "code", {"a.py": SICK})
     first = examined(program, Memory(tmp_path / "kept"), 1)

@@ -73,6 +73,51 @@ def test_of_two_models_made_by_one_function_the_right_one_is_meant(cleared: str,
     assert findings(TWINS.format(cleared=cleared)) == codes
 
 
+LISTED = """
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        layers = []
+        for _ in range(3):
+            layers.append(nn.Linear(2, 2))
+        self.layers = layers
+        {more}
+    def forward(self, x):
+        for layer in self.layers:
+            x = torch.relu(layer(x))
+        return x
+"""
+
+
+@pytest.mark.parametrize(
+    ("more", "codes"), [("pass", ["TDX304"]), ("self.all = nn.Sequential(*layers)", []), ("self.keep(layers)", [])]
+)
+def test_a_plain_list_whose_modules_are_registered_by_its_local_name(more: str, codes: list[str]) -> None:
+    assert findings(LISTED.format(more=more)) == codes
+
+
+ASKED = """
+class Probe(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.point = torch.zeros(3, requires_grad=True)
+        self.layer = nn.Linear(3, 1)
+    def forward(self):
+        {given}
+"""
+
+
+@pytest.mark.parametrize(
+    ("given", "codes"),
+    [
+        ("return self.layer(self.point)", ["TDX215"]),
+        ("return torch.autograd.grad(self.layer(self.point).sum(), self.point)", []),
+    ],
+)
+def test_a_tensor_whose_gradient_is_asked_for_by_itself(given: str, codes: list[str]) -> None:
+    assert findings(ASKED.format(given=given)) == codes
+
+
 SCALED = """
 class Base:
     def __init__(self, net, opt):

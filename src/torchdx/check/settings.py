@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -111,11 +112,13 @@ class Configuration:
 def _table(file: Path) -> Mapping[str, Any] | None:
     """The table [tool.torchdx]; None where there is none, even if the file cannot be understood."""
     try:
+        if not stat.S_ISREG(file.stat().st_mode):
+            return None  # a folder, or a pipe that nobody may ever write to
         data = file.read_bytes()
     except FileNotFoundError:
         return None
     except OSError as error:
-        if isinstance(error, NotADirectoryError | IsADirectoryError):
+        if isinstance(error, NotADirectoryError):
             return None
         raise BadSetting(f"{near(str(file))} cannot be read: {error.strerror}.") from error
     if b"torchdx" not in data:
@@ -126,6 +129,8 @@ def _table(file: Path) -> Mapping[str, Any] | None:
         raise BadSetting(f"{near(str(file))} is not valid UTF-8.") from error
     except tomllib.TOMLDecodeError as error:
         raise BadSetting(f"{near(str(file))} is not valid TOML: {error}.") from error
+    except RecursionError as error:
+        raise BadSetting(f"{near(str(file))} is nested too deeply to be read.") from error
     table = tools.get("torchdx") if isinstance(tools, dict) else None
     if table is not None and not isinstance(table, dict):
         raise BadSetting(f"{near(str(file))}: tool.torchdx is not a table.")

@@ -61,6 +61,8 @@ class Survey:
         from torchdx.source import Program
 
         if self.is_of_stdin:
+            if sys.stdin is None:
+                raise Refusal("There is nothing to read: stdin is closed.")
             return self._unsaved(sys.stdin.buffer.read())
         whole = Program.read(self.places)
         files = [file for file in whole.files if not self.configuration.excludes(file.path)]

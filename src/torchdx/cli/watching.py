@@ -23,8 +23,8 @@ Seen = dict[Path, tuple[int, int]]
 
 def watch(ask: Callable[[], Survey], once: Callable[[Survey], int]) -> int:
     """Check, wait for a change, and check again, until Ctrl-C; what cannot be read at the moment is no end."""
-    seen: Seen = {}
     while True:
+        seen: Seen = {}
         if sys.stdout.isatty():
             click.clear()
         try:

@@ -64,5 +64,7 @@ def sentence_of(problem: Exception) -> tuple[str, int]:
         return str(problem), USAGE
     if isinstance(problem, OSError) and problem.filename:
         return f"{problem.filename}: {problem.strerror or problem}.", USAGE
+    if isinstance(problem, FileNotFoundError) and not problem.filename:
+        return "The working directory is there no more.", USAGE
     words = " ".join(str(problem).split()) or "no more is known"
     return f"Sorry, torchdx itself failed ({type(problem).__name__}: {words}); TORCHDX_DEBUG=1 shows where.", OUR_FAULT

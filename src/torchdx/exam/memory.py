@@ -1,7 +1,8 @@
 """What earlier examinations found, kept on disk under the contents of the files that they read.
 
 An entry's key is a hash of everything that the answer depends on: the files' paths and bytes, the working directory
-that patches are relative to, this version's own code, and Python's. So an entry is never wrong, only out of use.
+that patches are relative to, this version's own code, Python's, and whether rules fail aloud. So an entry is never
+wrong, only out of use.
 """
 
 from __future__ import annotations
@@ -22,7 +23,6 @@ from torchdx.source import Program
 
 MOST_BYTES = 64_000_000
 """More than this is not kept; what was not asked for the longest goes first."""
-DAMAGED = (OSError, EOFError, ValueError, pickle.UnpicklingError, AttributeError, ImportError, IndexError, TypeError)
 
 
 def usual_folder() -> Path | None:
@@ -63,7 +63,8 @@ class Memory:
             for path in names
             if path.endswith(".py") and (entry := Path(folder, path))
         )
-        return repr((torchdx.__version__, own, sys.version_info[:3], str(Path.cwd()))).encode()
+        fails_aloud = bool(os.environ.get("TORCHDX_DEBUG"))  # what a failing rule says is not told again then
+        return repr((torchdx.__version__, own, sys.version_info[:3], str(Path.cwd()), fails_aloud)).encode()
 
     def recall(self, key: str) -> Any | None:
         """What was kept under the key, or None."""
@@ -74,7 +75,7 @@ class Memory:
             found = pickle.loads(path.read_bytes())
             os.utime(path)
             return found
-        except DAMAGED:
+        except Exception:  # a damaged pickle may raise any
             return None
 
     def keep(self, key: str, answer: Any) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterable, Sequence
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TypeAlias
 
 from torchdx.source.file import SourceFile
@@ -46,15 +47,46 @@ def reaching(file: SourceFile, bindings: Sequence[Binding], use: ast.AST, scope:
     if len(bindings) == 1:
         return list(bindings)
     here = path_of(file, use, scope)
-    paths = {binding: path_of(file, binding.node, scope) for binding in bindings}
-    before = [b for b in bindings if b.how == "parameter" or _precedes(b, paths[b], here, file, use)]
-    seen = [
-        b
-        for place, b in enumerate(before)
-        if not any(_hides(paths[later], paths[b], here, later) for later in before[place + 1 :])
-        and not _leaves(paths[b], here)
-    ]
-    return seen + _from_last_round(bindings, before, paths, here) or list(bindings)
+    loops = [depth for depth, (owner, _, _) in enumerate(here) if isinstance(owner, LOOPS)]
+    backwards = _before(file, bindings, use, here, scope)
+    before: dict[Binding, Path] = {}
+    seen: list[Binding] = []
+    passed: set[tuple[ast.AST, str]] = set()
+    for binding, path in backwards:
+        before[binding] = path
+        if passed.isdisjoint(step[:2] for step in path) and not _leaves(path, here):
+            seen.append(binding)
+        if _hides_all(binding, path, here):
+            break
+        if path and binding.how != "element":
+            passed.add(out_of_with(path)[-1][:2])
+    seen.reverse()
+    if loops and not _set_each_round(before, here, loops[-1]):
+        before.update(backwards)
+        seen += _from_last_round(file, bindings, before, here, scope)
+    return seen or list(bindings)
+
+
+def _before(
+    file: SourceFile, bindings: Sequence[Binding], use: ast.AST, here: Path, scope: ast.AST
+) -> Iterator[tuple[Binding, Path]]:
+    """The bindings that come before a use, the last one first, each with the way to it."""
+    last = _last_line(here)
+    for binding in reversed(bindings):
+        if binding.how == "parameter":
+            yield binding, path_of(file, binding.node, scope)
+        elif getattr(binding.node, "lineno", 0) <= last:  # else it is not worth a closer look
+            path = path_of(file, binding.node, scope)
+            if _precedes(binding, path, here, file, use):
+                yield binding, path
+
+
+def _last_line(path: Path) -> float:
+    """The last line of the statement at the end of a way."""
+    if not path:
+        return math.inf
+    owner, block, place = path[-1]
+    return getattr(getattr(owner, block)[place], "end_lineno", None) or math.inf
 
 
 def surviving(file: SourceFile, bindings: Sequence[Binding], scope: ast.AST) -> list[Binding]:
@@ -83,11 +115,11 @@ def _precedes(binding: Binding, path: Path, here: Path, file: SourceFile, use: a
     return same and (binding.node.lineno if isinstance(binding.node, ast.NamedExpr) else 0) <= getattr(use, "lineno", 0)
 
 
-def _hides(later: Path, earlier: Path, here: Path, binding: Binding) -> bool:
-    """Does every way from the earlier binding to here pass the later one?"""
+def _hides_all(binding: Binding, path: Path, here: Path) -> bool:
+    """Does every way to here pass the binding, so that nothing above it is seen?"""
     if binding.how == "element":
-        return len(later) < len(here) and later == here[: len(later)]
-    return _same_way(later, earlier) or _starts_with(here, later)
+        return len(path) < len(here) and path == here[: len(path)]
+    return _starts_with(here, path)
 
 
 def _same_way(later: Path, earlier: Path) -> bool:
@@ -122,35 +154,38 @@ def _leaves(path: Path, here: Path) -> bool:
 
 
 def _from_last_round(
-    bindings: Iterable[Binding], before: Sequence[Binding], paths: dict[Binding, Path], here: Path
+    file: SourceFile, bindings: Iterable[Binding], before: Mapping[Binding, Path], here: Path, scope: ast.AST
 ) -> list[Binding]:
     """Bindings further down the same loop, seen in its next round unless one above hides them."""
     found = []
+    open_loops = {
+        depth
+        for depth, (owner, _, _) in enumerate(here)
+        if isinstance(owner, LOOPS) and not _set_each_round(before, here, depth)
+    }
     for binding in bindings:
         if binding in before:
             continue
-        path = paths[binding]
+        path = path_of(file, binding.node, scope)
         shared = 0
         while shared < min(len(path), len(here)) and path[shared][:2] == here[shared][:2]:
             shared += 1
             if path[shared - 1] != here[shared - 1]:
                 break
-        loops = [depth for depth in range(shared) if isinstance(path[depth][0], LOOPS)]
-        if any(not _set_each_round(before, paths, here, depth) for depth in loops):
+        if any(depth in open_loops for depth in range(shared)):
             found.append(binding)
     return found
 
 
-def _set_each_round(before: Sequence[Binding], paths: dict[Binding, Path], here: Path, depth: int) -> bool:
-    """Does each round of the loop at this depth set the name anew before it is used?"""
+def _set_each_round(before: Mapping[Binding, Path], here: Path, depth: int) -> bool:
+    """Does each round of the loop at this depth set the name anew before it is used?
+
+    If so, each round of the loops around it does, too.
+    """
     return any(
-        (binding.how == "element" and paths[binding] == here[:depth])
-        or (
-            len(paths[binding]) > depth
-            and paths[binding][:depth] == here[:depth]
-            and _starts_with(here, paths[binding])
-        )
-        for binding in before
+        (binding.how == "element" and path == here[:depth])
+        or (len(path) > depth and path[:depth] == here[:depth] and _starts_with(here, path))
+        for binding, path in before.items()
     )
 
 

@@ -44,7 +44,10 @@ class Problem:
 
 
 def python_files(paths: Iterable[str | Path]) -> Iterator[Path]:
-    """Every file named, and the Python and notebooks under folders named; hidden, built and installed ones left out."""
+    """Every file named, and the Python and notebooks under folders named; hidden, built and installed ones left out.
+
+    A folder under them that cannot be looked into is given itself, to be told of.
+    """
     for path in map(Path, paths):
         if path.is_dir():
             yield from _under(path)
@@ -53,9 +56,11 @@ def python_files(paths: Iterable[str | Path]) -> Iterator[Path]:
 
 
 def _under(folder: Path) -> Iterator[Path]:
-    for here, folders, names in os.walk(folder):
+    closed: list[OSError] = []
+    for here, folders, names in os.walk(folder, onerror=closed.append):
         folders[:] = sorted(name for name in folders if not _is_foreign(here, name))
         yield from (Path(here, name) for name in sorted(names) if name.endswith((".py", ".ipynb")) and name[0] != ".")
+    yield from (Path(error.filename) for error in closed if not isinstance(error, FileNotFoundError))
 
 
 def _is_foreign(here: str, name: str) -> bool:
@@ -63,7 +68,7 @@ def _is_foreign(here: str, name: str) -> bool:
         name.startswith(".")
         or name in SKIPPED_FOLDERS
         or name.endswith(".egg-info")
-        or Path(here, name, "pyvenv.cfg").exists()
+        or os.path.exists(os.path.join(here, name, "pyvenv.cfg"))  # noqa: PTH110, PTH118 - no error where it is closed
     )
 
 
@@ -71,7 +76,8 @@ def read_bytes(path: Path, name: str) -> bytes | Problem:
     """The file's bytes, or the problem that keeps them from being read."""
     try:
         if not path.is_file():
-            return Problem(name, 0, "there is no such file")
+            known = "the folder cannot be read" if path.is_dir() else "no ordinary file, so not read"
+            return Problem(name, 0, known if path.exists() else "there is no such file")
         limit = HUGE_NOTEBOOK if path.suffix == ".ipynb" else HUGE
         if path.stat().st_size > limit:
             return Problem(name, 0, f"larger than {limit // 1_000_000} MB, so not read")
@@ -90,6 +96,7 @@ def encoding_of(data: bytes) -> str:
             try:
                 found = codecs.lookup(declared.group(1).decode("ascii", "replace")).name
                 data.decode(found)
+                data.decode(found, "replace")  # which a few refuse
                 return found
             except (LookupError, UnicodeError, TypeError, AttributeError):
                 break
@@ -110,6 +117,8 @@ def decoding_problem(path: str, data: bytes) -> Problem | None:
         return Problem(path, 0, f"cannot be decoded: {error.msg}")
     except UnicodeDecodeError as error:
         return Problem(path, data.count(b"\n", 0, error.start) + 1, f"cannot be decoded: it is not valid {encoding}")
+    except UnicodeError:  # of codecs that do not say where
+        return Problem(path, 0, f"cannot be decoded: it is not valid {encoding}")
     except LookupError:
         return Problem(path, 0, f"cannot be decoded: {encoding} is no encoding of text")
     return None

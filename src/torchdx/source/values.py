@@ -162,6 +162,11 @@ class Result(Value):
         return self.dotted
 
     @property
+    def home(self) -> Call:
+        """Where it is written what is done: at the making of the layer, or at the call of a function or method."""
+        return self.module.call if self.module is not None and self.module.call is not None else self.call
+
+    @property
     def input(self) -> Value:
         """The tensor that went in: a method's receiver, a layer's or function's first argument."""
         if self.given is not None:

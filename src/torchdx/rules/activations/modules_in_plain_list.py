@@ -69,9 +69,16 @@ def _plain(cls: UserClass, method: UserFunction | None, binding: Binding) -> ast
     if method is None or binding.steps or binding.how != "assign":
         return None
     if isinstance(value, ast.Name):
-        local = cls.file.index.scopes[method.node].bindings.get(value.id, ())
-        value = local[0].value if len(local) == 1 and local[0].how == "assign" and not local[0].steps else None
+        local = cls.file.index.scopes[method.node].bindings.get(value.id, [])
+        plain = len(local) == 1 and local[0].how == "assign" and not local[0].steps
+        value = local[0].value if plain and not _is_handed_over(cls, method, value) else None
     return value if isinstance(value, PLAIN) else None
+
+
+def _is_handed_over(cls: UserClass, method: UserFunction, name: ast.Name) -> bool:
+    """Is what a local name stands for also given to something that may register it, as in `nn.Sequential(*layers)`?"""
+    uses = (node for node in ast.walk(method.node) if isinstance(node, ast.Name) and node.id == name.id)
+    return any(node is not name and isinstance(node.ctx, ast.Load) and _hands_over(cls, node) for node in uses)
 
 
 def _holds_layers(cls: UserClass, made: ast.expr) -> bool:

@@ -79,8 +79,7 @@ def _again(program: Program) -> Iterator[tuple[SourceFile, ast.expr, str]]:
 def _where(before: Value, path: str) -> str:
     if isinstance(before, Result):
         inner = before.module if before.module is not None else before
-        call = before.module.call if before.module is not None and before.module.call is not None else before.call
-        return f"{inner.name.rpartition('.')[2]} did it ({call.site.seen_from(path)})"
+        return f"{inner.name.rpartition('.')[2]} did it ({before.home.site.seen_from(path)})"
     if isinstance(before, Operation):
         return f"it was divided before ({before.operands[0].site.seen_from(path)})"
     return "it was scaled before"

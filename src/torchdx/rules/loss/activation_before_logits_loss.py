@@ -48,11 +48,11 @@ def in_source(program: Program) -> Iterator[Finding]:
     told = set()
     for use in sorted(program.losses(*LOSSES), key=lambda use: without_gradient(use.call)):
         operation, results = _between(use)
-        places = tuple(str(result.call.site) for result in results)
+        places = tuple(str(result.home.site) for result in results)
         if not operation or places in told:
             continue
         told.add(places)
-        where = results[0].call.site.seen_from(use.site.path)
+        where = results[0].home.site.seen_from(use.site.path)
         yield Finding(
             message=f"`{use.kind}` takes its input as logits, and a {operation} ({where}) stands after the last layer: "
             + _consequence(use, operation),

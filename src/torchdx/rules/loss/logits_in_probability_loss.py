@@ -37,7 +37,7 @@ def in_source(program: Program) -> Iterator[Finding]:
         ending = use.ending
         if ending.kind != "logits":
             continue
-        place = ending.by[0].call.site
+        place = ending.by[0].home.site
         yield Finding(
             message=f"`{use.call.text[:50]}` needs probabilities, and these are raw scores "
             f"({ending.by[0].name.rpartition('.')[2]}, {place.seen_from(use.site.path)}), with no sigmoid",

@@ -16,8 +16,6 @@ Sources: PyTorch documentation, `torch.nn.CrossEntropyLoss` and `torch.nn.BCELos
 
 from __future__ import annotations
 
-import ast
-import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -35,8 +33,6 @@ code, family, severity = "TDX612", "loss", "error"
 needs: frozenset[str] = frozenset()
 explains = frozenset({"not-learning", "vanishing-gradient"})
 
-RESHAPED = re.compile(r"unsqueeze|view|reshape|\bNone\b")
-"""Of labels brought to another shape, the scores may stand in another dimension than the classes'."""
 LAYERS = ("Linear", "Conv1d", "Conv2d", "Conv3d")
 
 
@@ -48,7 +44,7 @@ def in_source(program: Program) -> Iterator[Finding]:
             yield _of_one(use, layers)
     for use in program.losses("binary_cross_entropy"):
         if use.ending.operation == "softmax":
-            place = use.ending.by[0].call.site
+            place = use.ending.by[0].home.site
             yield Finding(
                 message="`binary_cross_entropy` judges each class by itself, and a softmax "
                 f"({place.seen_from(use.site.path)}) has made them share one whole",
@@ -68,9 +64,8 @@ def _is_flat(layer: Result) -> bool | None:
 
 def _of_one(use: LossUse, layers: tuple[Result, ...]) -> Finding:
     layer = layers[0]
-    home = layer.module.call if layer.module is not None and layer.module.call is not None else layer.call
-    as_it_is = use.target is not None and not RESHAPED.search(use.target.text)
-    proven = all(_is_flat(one) or (as_it_is and _says_one(one)) for one in layers)
+    home = layer.home
+    proven = all(_is_flat(one) for one in layers)
     return Finding(
         message=f"`cross_entropy` is given one score (`{home.text[:40]}`, {home.site.seen_from(use.site.path)}): over "
         "one class the probability is always 1, and the loss 0",
@@ -99,13 +94,6 @@ def _single(value: Value) -> tuple[Result, ...]:
             return ()
         found += inner
     return tuple(found)
-
-
-def _says_one(layer: Result) -> bool:
-    """Is the number of outputs written as 1, and no setting that something else decides on?"""
-    home = layer.module.call if layer.module is not None else None
-    given = home.argument(1, "out_features") if home is not None else None
-    return given is not None and isinstance(given.node, ast.Constant)
 
 
 def _outputs(layer: Result) -> object | None:

@@ -71,8 +71,7 @@ def treat(program: Program, finding: Finding) -> Iterator[Fix]:
         return
     if use.ending.kind == "probabilities" and len(use.ending.by) == 1:
         result = use.ending.by[0]
-        home = result.module.call if result.module is not None and result.module.call is not None else result.call
-        found = edits.fix("take the logarithm of the softmax", home.file, list(in_log(result)))
+        found = edits.fix("take the logarithm of the softmax", result.home.file, list(in_log(result)))
     else:
         found = _with_both(use)
     if found is not None and found.edits:

@@ -29,7 +29,6 @@ from torchdx.source.losses import exchanged
 
 if TYPE_CHECKING:
     from torchdx.source import Call, LossUse, Program
-    from torchdx.source.values import Result
 
 code, family, severity = "TDX608", "loss", "note"
 needs: frozenset[str] = frozenset()
@@ -41,12 +40,12 @@ def in_source(program: Program) -> Iterator[Finding]:
     told = set()
     for use in sorted(program.losses("binary_cross_entropy"), key=lambda use: _under_autocast(use.call) is None):
         ending = use.ending
-        homes = tuple(str(_home(result).site) for result in ending.by)
+        homes = tuple(str(result.home.site) for result in ending.by)
         if ending.operation != "sigmoid" or homes in told:
             continue
         told.add(homes)
         refused = _under_autocast(use.call)
-        place = ending.by[0].call.site
+        place = ending.by[0].home.site
         where = place.seen_from(use.site.path)
         yield Finding(
             message=f"`{use.call.text[:50]}` is refused under CUDA's autocast: after a sigmoid ({where}) in float16 no "
@@ -60,11 +59,6 @@ def in_source(program: Program) -> Iterator[Finding]:
             confidence=0.95 if refused else 0.9,
             severity=refused,
         )
-
-
-def _home(result: Result) -> Call:
-    """Where the layer was made, for one that is called in several places."""
-    return result.module.call if result.module is not None and result.module.call is not None else result.call
 
 
 def _under_autocast(call: Call) -> Severity | None:

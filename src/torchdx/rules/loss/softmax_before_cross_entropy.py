@@ -47,12 +47,12 @@ def in_source(program: Program) -> Iterator[Finding]:
     told = set()
     for use in sorted(program.losses(*EXPECTS), key=lambda use: without_gradient(use.call)):
         ending = use.ending
-        squashers = tuple(str(result.call.site) for result in ending.by)
+        squashers = tuple(str(result.home.site) for result in ending.by)
         if ending.kind not in ("probabilities", "log-probabilities") or not squashers or (use.kind, squashers) in told:
             continue
         told.add((use.kind, squashers))
         squashed = ending.kind == "probabilities" or use.kind != "cross_entropy"
-        place = ending.by[0].call.site
+        place = ending.by[0].home.site
         yield Finding(
             message=f"`{use.kind}` applies {EXPECTS[use.kind]} itself, and its input already went through "
             f"{ending.operation} ({place.seen_from(use.site.path)})",
