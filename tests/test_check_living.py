@@ -192,3 +192,16 @@ def test_a_run_is_told_of_in_the_same_way(
     assert done.returncode == int(told_of) and said in done.stderr
     again = told("report", "record", "--format", "json")
     assert ("TDX601" in again.codes) == told_of and said in again.err
+
+
+def test_settings_of_a_folder_further_down_are_watched(tmp_path: Path) -> None:
+    from torchdx.check import Configuration
+    from torchdx.cli.survey import Survey
+    from torchdx.cli.watching import files_of
+
+    below = tmp_path / "part" / "src"
+    below.mkdir(parents=True)
+    (below / "net.py").write_text("import torch\n", encoding="utf-8")
+    (tmp_path / "part" / "pyproject.toml").write_text("[tool.torchdx]\n", encoding="utf-8")
+    seen = files_of(Survey((str(tmp_path),), Configuration()))
+    assert {below / "net.py", tmp_path / "part" / "pyproject.toml"} <= set(seen)

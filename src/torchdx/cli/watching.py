@@ -61,8 +61,9 @@ def files_of(survey: Survey) -> Seen:
     from torchdx.source.reading import python_files
 
     seen: Seen = {}
-    settings = {above / "pyproject.toml" for place in survey.places for above in (place, *place.parents)}
-    for path in (*python_files(survey.places), *settings):
+    files = list(python_files(survey.places))
+    folders = {above for place in (*survey.places, *files) for above in (place, *place.parents)}
+    for path in (*files, *(folder / "pyproject.toml" for folder in folders)):
         try:
             found = path.stat()
         except OSError:
