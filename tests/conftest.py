@@ -3,13 +3,25 @@
 from __future__ import annotations
 
 import io
+import signal
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from telling import Done, Told
 from torchdx.cli import main
+
+
+def pytest_configure() -> None:
+    """Let tests send signals also where the shell that started them, in the background, had them ignored."""
+    usual = {"SIGINT": signal.default_int_handler, "SIGHUP": signal.SIG_DFL}
+    for name, handler in usual.items():
+        number = getattr(signal, name, None)
+        if number is not None and signal.getsignal(number) == signal.SIG_IGN:
+            with suppress(ValueError):  # not in the main thread
+                signal.signal(number, handler)
 
 
 @pytest.fixture(autouse=True)
