@@ -45,14 +45,15 @@ class Examined:
 
 def examined(program: Program, memory: Memory, cores: int | None = None) -> Examined:
     """Examine the source of every separate program among the files, each by itself, and gather what is found."""
-    keys = [memory.key_of(part) for part in program.parts]
-    answers = {key: known for key in keys if isinstance(known := memory.recall(key), Examined)}
-    new = {key: part for key, part in zip(keys, program.parts, strict=True) if key not in answers}
-    for key, answer in zip(new, _each(list(new.values()), cores or available_cores()), strict=True):
-        answers[key] = answer
-        memory.keep(key, answer)
+    keys = {part: memory.key_of(part) for part in program.parts} if memory.folder is not None else {}
+    answers = {part: known for part, key in keys.items() if isinstance(known := memory.recall(key), Examined)}
+    new = [part for part in program.parts if part not in answers]
+    for part, answer in zip(new, _each(new, cores or available_cores()), strict=True):
+        answers[part] = answer
+        if part in keys:
+            memory.keep(keys[part], answer)
     memory.tidy()
-    return _gathered([answers[key] for key in keys], program.unread)
+    return _gathered([answers[part] for part in program.parts], program.unread)
 
 
 def available_cores() -> int:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from torchdx.finding import Site
 from torchdx.source.file import SourceFile
-from torchdx.source.index import FUNCTIONS, last_word
+from torchdx.source.index import FUNCTIONS, last_word, word_of
 from torchdx.source.values import UNKNOWN, Frame, Table, Value, literal, united
 
 if TYPE_CHECKING:
@@ -147,4 +147,4 @@ def held_as(call: Call) -> Iterator[str]:
     for target in targets:
         for node in ast.walk(target) if isinstance(target, ast.AST) else ():
             if isinstance(node, (ast.Name, ast.Attribute)):
-                yield node.id if isinstance(node, ast.Name) else node.attr
+                yield word_of(node)

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 
 from torchdx.source.effects import is_scaler, without_gradient
 from torchdx.source.expressions import Call, Expression, held_as
+from torchdx.source.index import word_of
 from torchdx.source.reading import words
 from torchdx.source.values import (
     UNKNOWN,
@@ -179,7 +180,7 @@ def _is_written_into(call: Call) -> bool:
 def _word(node: ast.AST) -> str:
     while isinstance(node, ast.Subscript):
         node = node.value
-    return node.id if isinstance(node, ast.Name) else node.attr if isinstance(node, ast.Attribute) else ""
+    return word_of(node)
 
 
 def history_of(value: Value) -> Iterator[Value]:

@@ -278,5 +278,9 @@ def parameters(node: FunctionNode) -> list[ast.arg]:
 
 def last_word(node: ast.Call) -> str:
     """The last word of what is called, before the parenthesis: `step` in `self.optimizers[0].step()`."""
-    func = node.func
-    return func.attr if isinstance(func, ast.Attribute) else func.id if isinstance(func, ast.Name) else ""
+    return word_of(node.func)
+
+
+def word_of(node: ast.AST | None) -> str:
+    """A name, or the last word of a dotted one; empty for anything else."""
+    return node.attr if isinstance(node, ast.Attribute) else node.id if isinstance(node, ast.Name) else ""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from torchdx.source.expressions import Call, Expression
 from torchdx.source.file import SourceFile
 from torchdx.source.flow import reaching
+from torchdx.source.index import word_of
 from torchdx.source.values import NOTHING, UNKNOWN, Frame, Literal, Result, Table, Value, either, perhaps, united
 
 if TYPE_CHECKING:
@@ -119,7 +120,7 @@ def _changes(
     if not isinstance(statement, (ast.Assign, ast.AnnAssign)):
         return
     target = statement.targets[0] if isinstance(statement, ast.Assign) else statement.target
-    word = _last_word(target)
+    word = word_of(target)
     if not word or not any(word.encode() + mark in file.bytes for mark in (b"[", b".", b" |=")):
         return
     for bindings in file.index.items_in.values():
@@ -135,13 +136,9 @@ def _changes(
                 yield changing, Call(program, file, changing, frame)
 
 
-def _last_word(target: ast.AST) -> str:
-    return target.id if isinstance(target, ast.Name) else target.attr if isinstance(target, ast.Attribute) else ""
-
-
 def _is_it(file: SourceFile, used: ast.expr, target: ast.expr, statement: ast.stmt) -> bool:
     """May this use of a name mean what the statement gave the target?"""
-    if _last_word(used) != _last_word(target) or used.__class__ is not target.__class__:
+    if word_of(used) != word_of(target) or used.__class__ is not target.__class__:
         return False
     if isinstance(used, ast.Name) and isinstance(target, ast.Name):
         scope, home = file.scope_of(used), file.scope_of(statement)

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING
 
 from torchdx.finding import Finding, Fix
 from torchdx.source import Call, edits
+from torchdx.source.index import word_of
 from torchdx.source.values import literal
 
 if TYPE_CHECKING:
@@ -86,8 +87,7 @@ def _called(near: Call, node: ast.expr) -> Call:
 
 
 def _word(node: ast.AST | None) -> str:
-    func = getattr(node, "func", None)
-    return func.attr if isinstance(func, ast.Attribute) else func.id if isinstance(func, ast.Name) else ""
+    return word_of(getattr(node, "func", None))
 
 
 def _in_code(cls: UserClass) -> Iterator[Pair]:

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING
 
 from torchdx.finding import Finding, Fix
 from torchdx.source import Call, edits
+from torchdx.source.index import last_word, word_of
 from torchdx.source.reading import words
 from torchdx.source.tensors import is_tensor
 from torchdx.source.values import literal
@@ -130,11 +131,7 @@ def _asks_for_gradients(cls: UserClass, method: UserFunction | None, binding: Bi
 
 
 def _holds_parameter(node: ast.expr) -> bool:
-    return any(isinstance(inner, (ast.Name, ast.Attribute)) and _word(inner) == "Parameter" for inner in ast.walk(node))
-
-
-def _word(node: ast.Name | ast.Attribute) -> str:
-    return node.id if isinstance(node, ast.Name) else node.attr
+    return any(word_of(inner) == "Parameter" for inner in ast.walk(node))
 
 
 def _is_known_otherwise(program: Program, cls: UserClass, made: ast.expr) -> bool:
@@ -186,9 +183,7 @@ def treat(program: Program, finding: Finding) -> Iterator[Fix]:
 def _parameter_in(node: ast.Call | ast.BinOp) -> ast.Call | None:
     parts = [node.left, node.right] if isinstance(node, ast.BinOp) else [getattr(node.func, "value", node)]
     calls = (part for part in parts if isinstance(part, ast.Call))
-    return next(
-        (c for c in calls if isinstance(c.func, (ast.Name, ast.Attribute)) and _word(c.func) == "Parameter"), None
-    )
+    return next((c for c in calls if last_word(c) == "Parameter"), None)
 
 
 def sick() -> None:

@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING
 
 from torchdx.finding import Finding, Fix
 from torchdx.source import Call, edits
+from torchdx.source.index import word_of
 from torchdx.source.reading import words
 from torchdx.source.values import SCHEDULERS, Instance
 
@@ -109,7 +110,7 @@ def _optimizer(call: Call | None) -> Call | None:
 
 def _may_be_stepped(program: Program, made: Call) -> bool:
     """Could anything, anywhere, step this optimizer? Handed to code that is not torch's, it could."""
-    names = {name.id if isinstance(name, ast.Name) else name.attr for name in _names_of(made)}
+    names = {word_of(name) for name in _names_of(made)}
     for call in program.calls_named("step"):
         own = call.receiver
         if own is not None and (not isinstance(own.value, Instance) or own.value.call is made):
@@ -122,7 +123,7 @@ def _may_be_stepped(program: Program, made: Call) -> bool:
 def _hands_on(file: SourceFile, names: set[str], program: Program) -> bool:
     """Is something so named given to a call, returned, or put elsewhere, other than to a scheduler?"""
     for node, above in file.index.parents.items():
-        word = node.id if isinstance(node, ast.Name) else node.attr if isinstance(node, ast.Attribute) else ""
+        word = word_of(node)
         if word not in names or isinstance(getattr(node, "ctx", None), ast.Store):
             continue
         if isinstance(above, ast.Attribute):

@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING
 
 from torchdx.finding import Finding, Fix
 from torchdx.source import Call, edits
+from torchdx.source.index import word_of
 from torchdx.source.values import literal
 
 if TYPE_CHECKING:
@@ -194,7 +195,7 @@ def _misplaced(call: Call) -> tuple[Slot, Expression] | None:
 
 def _is_called(node: ast.expr, word: str) -> bool:
     """Is the argument itself called by the name of the parameter that is meant?"""
-    name = node.id if isinstance(node, ast.Name) else node.attr if isinstance(node, ast.Attribute) else ""
+    name = word_of(node)
     return name == word or name.endswith("_" + word)
 
 
