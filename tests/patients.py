@@ -8,6 +8,7 @@ import subprocess
 import sys
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from torchdx.exam import examine
 from torchdx.finding import Diagnosis
@@ -27,15 +28,25 @@ def recorded(script: Path, folder: Path, *arguments: str) -> Record:
 
 def quickly_recorded(script: Path, folder: Path, *arguments: str) -> Record:
     """The record of the script, run in a fork of a process that has imported torch already; it must succeed."""
+    _live(script=str(script), arguments=arguments, folder=str(folder))
+    return Record.read(folder)
+
+
+def left_by(script: Path, record: Path | None, digest: Path) -> str:
+    """The digest of all that the script leaves behind, bare or, where a record is asked for, looked at all the time."""
+    folder = str(record) if record else None
+    _live(script=str(script), arguments=(), folder=folder, overhead=1000.0, digest=str(digest))
+    return digest.read_text(encoding="utf-8")
+
+
+def _live(**asked: Any) -> None:
     zygote = _zygote()
     assert zygote.stdin is not None
     assert zygote.stdout is not None
-    asked = {"script": str(script), "arguments": arguments, "folder": str(folder)}
     zygote.stdin.write(json.dumps(asked) + "\n")
     zygote.stdin.flush()
     status = zygote.stdout.readline().strip()
-    assert status == "0", f"{script} ended with status {status or 'none'}"
-    return Record.read(folder)
+    assert status == "0", f"{asked['script']} ended with status {status or 'none'}"
 
 
 @cache

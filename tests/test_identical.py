@@ -7,9 +7,15 @@ from pathlib import Path
 
 import pytest
 
+from patients import left_by
 from torchdx.record import Record
 
 PROGRAM = Path(__file__).parent / "identical" / "train.py"
+HEALTHY = Path(__file__).parent / "healthy"
+STYLES = [
+    *("lightning_mlp", "hf_trainer", "accelerate_loop", "ignite_engine", "compiled_mlp", "accumulate_amp", "gan_moons"),
+    *("lbfgs_logreg", "manual_sgd", "kfold_wine", "dqn_chain", "finetune_frozen/train", "lora_adapters"),
+]
 KINDS = ["mlp", "cnn", "lstm", "transformer", "checkpoint", "amp", "compile", "workers"]
 
 
@@ -43,3 +49,13 @@ def test_training_is_bit_identical(kind: str, tmp_path: Path) -> None:
     assert record.phases("eval")
     if kind != "compile":  # hooks that come and go would make it compile again, so outputs are not looked at
         assert any(layer.looks for layer in record.layers)
+
+
+@pytest.mark.parametrize("style", STYLES)
+def test_every_style_of_training_leaves_the_same_behind(style: str, tmp_path: Path) -> None:
+    program = HEALTHY / f"{style}.py"
+    bare = left_by(program, None, tmp_path / "bare")
+    assert left_by(program, tmp_path / "record", tmp_path / "watched") == bare
+    record = Record.read(tmp_path / "record")
+    assert record.steps > 0
+    assert not record.process.all("disarmed")

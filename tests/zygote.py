@@ -1,7 +1,7 @@
 """A process that has imported torch and scikit-learn once, and forks a watched child for each program it is sent.
 
-A line of JSON on stdin names a script, its arguments and the record's folder; a line on stdout answers with the child's
-exit status. Importing is most of what a small program costs, so tests that watch dozens of them go through here; what
+A line of JSON on stdin names a script, its arguments and the record's folder (null for a bare run), and perhaps the
+watcher's share of time and a file for the digest of what it leaves; a line on stdout answers with the child's exit status. Importing is most of what a small program costs, so tests that watch dozens of them go through here; what
 the launcher itself does is tested by starting real processes.
 """
 
@@ -22,17 +22,22 @@ import torch
 import torch._dynamo
 import torch.utils.data
 
+from remains import Remains
 
-def live(script: str, arguments: list[str], folder: str) -> None:
-    """Become the program: what follows is what plain python would do with it, under observation."""
-    os.environ["TORCHDX_RECORD"] = folder
+
+def live(script: str, arguments: list[str], folder: str | None, overhead: float = 0.02, digest: str = "") -> None:
+    """Become the program: what follows is what plain python would do with it, under observation or bare."""
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     os.dup2(2, 1)
     sys.argv = [script, *arguments]
     sys.path[0] = str(Path(script).parent)
-    from torchdx.watch import _begin
+    if digest:
+        Remains(Path(digest))
+    if folder is not None:
+        os.environ |= {"TORCHDX_RECORD": folder, "TORCHDX_OVERHEAD": str(overhead)}
+        from torchdx.watch import _begin
 
-    _begin()
+        _begin()
     runpy.run_path(script, run_name="__main__")
 
 
