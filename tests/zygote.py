@@ -1,8 +1,9 @@
 """A process that has imported torch and scikit-learn once, and forks a watched child for each program it is sent.
 
 A line of JSON on stdin names a script, its arguments and the record's folder (null for a bare run), and perhaps the
-watcher's share of time and a file for the digest of what it leaves; a line on stdout answers with the child's exit status. Importing is most of what a small program costs, so tests that watch dozens of them go through here; what
-the launcher itself does is tested by starting real processes.
+watcher's share of time and a file for the digest of what it leaves; a line on stdout answers with the child's exit
+status. Importing is most of what a small program costs, so tests that watch dozens of them go through here; what the
+launcher itself does is tested by starting real processes.
 """
 
 from __future__ import annotations
