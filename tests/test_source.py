@@ -205,6 +205,51 @@ def test_lists_grow_and_are_joined() -> None:
     assert [item.name for item in found.items] == ["torch.nn.Linear", "torch.nn.ReLU", "torch.nn.Linear"]
 
 
+STACK = """
+    import torch
+    from torch import nn
+    def block(n):
+        return [nn.Linear(n, n), nn.Sigmoid()]
+    def grow(layers):
+        layers.append(nn.Linear(4, 4))
+        layers.append(nn.Sigmoid())
+    def lengthen(layers):
+        layers += [nn.Linear(4, 4), nn.Sigmoid()]
+    {stack}
+    wanted(nn.Sequential(*layers)(torch.randn(3, 4)))
+"""
+LOOP = "layers = []; [0]\n    for i in range(3):\n        "
+
+
+@pytest.mark.parametrize(
+    ("stack", "kind"),
+    [
+        ("layers = block(4)", "probabilities"),
+        ("layers = block(4); layers.append(nn.Linear(4, 2))", "logits"),
+        ("layers = list(block(4)); layers.extend(block(4)); layers += [nn.Linear(4, 2)]", "logits"),
+        (f"{LOOP}layers += block(4)\n    layers.append(nn.Linear(4, 2))", "logits"),
+        (f"{LOOP}layers = layers + block(4)\n    layers.append(nn.Linear(4, 2))", "logits"),
+        (
+            f"{LOOP}layers.append(nn.Linear(4, 4))\n        if i < 2:\n            layers.append(nn.Sigmoid())",
+            "unknown",
+        ),
+        (f"{LOOP}layers.extend(block(4))\n    layers = layers[:-1]", "logits"),
+        ("layers = block(4); layers.pop()", "logits"),
+        ("layers = block(4); del layers[-1]", "unknown"),
+        ("layers = block(4); layers[-1] = nn.Identity()", "unknown"),
+        ("layers = block(4)[:-1]", "logits"),
+        ("layers = block(4); layers.reverse()", "unknown"),
+        ("layers = [nn.Linear(4, 4)]; layers.insert(0, nn.Sigmoid())", "logits"),
+        ("layers = [nn.Linear(4, 4)]; grow(layers)", "unknown"),
+        ("layers = [nn.Linear(4, 4)]; lengthen(layers)", "unknown"),
+        ("layers = block(4); len(layers); grow(layers); layers.append(nn.Linear(4, 4))", "logits"),
+        ("layers = block(4); body = layers; body.append(nn.Linear(4, 4))", "unknown"),
+    ],
+)
+def test_of_a_list_that_changes_the_true_last_layer_is_known_or_none(stack: str, kind: str) -> None:
+    assert ending_of(value(STACK.format(stack=stack))).kind == kind
+
+
 def test_a_loop_that_feeds_itself_ends() -> None:
     value("import torch\nx = wanted\nwhile x:\n    x += x\n    x = x(x)\nwanted(x)")
     value("import torch\ndef f(n):\n    return f(n - 1)\nwanted(f(3))")

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from torchdx.source.expressions import Call
 from torchdx.source.file import SourceFile
-from torchdx.source.flow import reaching
-from torchdx.source.index import LOOPS
+from torchdx.source.growth import Holding, grown, is_assigned
 from torchdx.source.values import (
     UNKNOWN,
     Either,
@@ -25,8 +22,6 @@ from torchdx.source.values import (
 
 if TYPE_CHECKING:
     from torchdx.source.program import Program
-
-GROWING = ("append", "extend", "add_module", "insert")
 
 
 def element_of(value: Value) -> Value:
@@ -71,11 +66,27 @@ def slice_of(value: Value, bounds: ast.Slice) -> Value:
         value = Group(*contents(value))
     if not isinstance(value, Group):
         return part_of(value, ...)
-    lower, upper = (bound.value if isinstance(bound, ast.Constant) else bound for bound in (bounds.lower, bounds.upper))
+    lower, upper = _bound(bounds.lower), _bound(bounds.upper)
     whole = (int, type(None))
-    if value.open or bounds.step is not None or not isinstance(lower, whole) or not isinstance(upper, whole):
-        return Group(value.items, open=True)
-    return Group(value.items[lower:upper])
+    if bounds.step is not None or not isinstance(lower, whole) or not isinstance(upper, whole):
+        return _uncertain(value)
+    if not value.open:
+        return Group(value.items[lower:upper])
+    if upper is not None and not -len(value.items) < upper < 0:  # of what may be longer, only its end is known
+        return _uncertain(value)
+    return Group(value.items[:upper], open=True)
+
+
+def _bound(bound: ast.expr | None) -> object:
+    """An end of a slice: a number, None, or whatever else stands there."""
+    if isinstance(bound, ast.UnaryOp) and isinstance(bound.op, ast.USub) and isinstance(bound.operand, ast.Constant):
+        return -bound.operand.value if isinstance(bound.operand.value, int) else bound
+    return bound.value if isinstance(bound, ast.Constant) else bound
+
+
+def _uncertain(group: Group) -> Group:
+    """A part of a group, nobody knows which: any item may be its last."""
+    return Group((*group.items[:-1], either((group.items[-1], UNKNOWN))) if group.items else (UNKNOWN,), open=True)
 
 
 def contents(instance: Instance) -> tuple[tuple[Value, ...], bool]:
@@ -91,8 +102,21 @@ def contents(instance: Instance) -> tuple[tuple[Value, ...], bool]:
         flat, uncertain = _flat(value, starred or not instance.dotted.endswith("Sequential"))
         items += flat
         is_open |= uncertain
-    more, uncertain = additions(call.program, call.file, call.node, call.frame)
-    return (*items, *more), is_open or uncertain
+    held = grown(call.program, call.file, call.node, call.frame, Holding(items, is_open), _flat)
+    return tuple(held.items), held.is_open
+
+
+def after_changes(program: Program, file: SourceFile, node: ast.expr, frame: Frame | None, value: Value) -> Value:
+    """A list that an expression gives, after all that is done to it under the name it is assigned to."""
+    choices = value.alternatives()
+    if not is_assigned(file, node) or not any(isinstance(choice, Group) for choice in choices):
+        return value
+    return either(
+        Group(*grown(program, file, node, frame, Holding(list(choice.items), choice.open), _flat).parts)
+        if isinstance(choice, Group)
+        else choice
+        for choice in choices
+    )
 
 
 def _flat(value: Value, spread: bool) -> tuple[tuple[Value, ...], bool]:
@@ -115,53 +139,3 @@ def _flat(value: Value, spread: bool) -> tuple[tuple[Value, ...], bool]:
 def contents_of_list(value: Value) -> tuple[Value, ...]:
     """The items of a list that is certainly just so; nothing otherwise."""
     return value.items if isinstance(value, Group) and not value.open else ()
-
-
-def additions(
-    program: Program, file: SourceFile, node: ast.expr, frame: Frame | None
-) -> tuple[tuple[Value, ...], bool]:
-    """What is appended, by calls, to a list or container that is made and named here."""
-    statement = file.parent(node)
-    if not isinstance(statement, (ast.Assign, ast.AnnAssign)):
-        return (), False
-    target = statement.targets[0] if isinstance(statement, ast.Assign) else statement.target
-    items: list[Value] = []
-    is_open = False
-    for call in _growing(program, file, statement, target, frame):
-        values, uncertain = _added(call)
-        if any(isinstance(above, LOOPS) for above in _between(file, call.node, statement)):
-            is_open = True
-        elif any(isinstance(above, ast.If) for above in _between(file, call.node, statement)):
-            values, is_open = tuple(either((value, UNKNOWN)) for value in values), True
-        items += values
-        is_open |= uncertain
-    return tuple(items), is_open
-
-
-def _between(file: SourceFile, node: ast.AST, statement: ast.AST) -> Iterator[ast.AST]:
-    around = set(file.ancestors(statement))
-    return (above for above in file.ancestors(node) if above not in around)
-
-
-def _added(call: Call) -> tuple[tuple[Value, ...], bool]:
-    if call.method == "extend":
-        return _flat(call.argument_value(0), True)
-    return (call.argument_value(1 if call.method in ("add_module", "insert") else 0, "module"),), False
-
-
-def _growing(
-    program: Program, file: SourceFile, statement: ast.stmt, target: ast.expr, frame: Frame | None
-) -> Iterator[Call]:
-    if not isinstance(target, (ast.Name, ast.Attribute)):
-        return
-    wanted = ast.dump(target).replace("Store()", "Load()")
-    scope = file.scope_of(statement)
-    for node in file.index.calls_in.get(scope.node, ()):
-        func = node.func
-        if not isinstance(func, ast.Attribute) or func.attr not in GROWING or ast.dump(func.value) != wanted:
-            continue
-        if isinstance(target, ast.Name):
-            seen = reaching(file, scope.bindings.get(target.id, []), node, scope.node)
-            if not any(binding.node is statement for binding in seen):
-                continue
-        yield Call(program, file, node, frame)

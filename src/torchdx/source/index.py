@@ -66,6 +66,7 @@ class Index:
     calls_in: dict[ast.AST, list[ast.Call]] = field(default_factory=dict)
     attributes_in: dict[ast.AST, list[Binding]] = field(default_factory=dict)
     items_in: dict[ast.AST, list[Binding]] = field(default_factory=dict)
+    deleted_in: dict[ast.AST, list[Binding]] = field(default_factory=dict)
     functions: list[FunctionNode] = field(default_factory=list)
     classes: list[ast.ClassDef] = field(default_factory=list)
     loops: list[LoopNode] = field(default_factory=list)
@@ -122,6 +123,7 @@ class _Walk:
             ast.ExceptHandler: self.caught,
             ast.comprehension: self.comprehended,
             ast.If: self.branch,
+            ast.Delete: self.deleted,
         }
         for scope in self.pending:
             self.walk(scope)
@@ -207,6 +209,10 @@ class _Walk:
                 self.target(part, node, value, how, (*steps, place), scope)
         elif isinstance(target, ast.Starred):
             self.target(target.value, node, None, "other", (), scope)
+
+    def deleted(self, node: ast.Delete, scope: Scope) -> None:
+        gone = [Binding("", target, None, "other") for target in node.targets if isinstance(target, ast.Subscript)]
+        self.found.deleted_in.setdefault(scope.node, []).extend(gone)
 
     def returned(self, node: ast.Return, scope: Scope) -> None:
         if node.value is not None:

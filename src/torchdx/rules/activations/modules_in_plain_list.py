@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING
 
 from torchdx.finding import Finding, Fix
 from torchdx.source import edits
-from torchdx.source.contents import GROWING
+from torchdx.source.growth import GROWING
 from torchdx.source.models import has_parameters
 from torchdx.source.values import Group, Instance
 
