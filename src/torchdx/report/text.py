@@ -249,6 +249,7 @@ def _run(run: Mapping[str, Any]) -> str:
         parts.append(f"{counted(run['steps'], 'step') if run['steps'] else 'no optimizer step'}{looked}")
     parts += [f"overhead {facts['overhead']}"] if "overhead" in facts else []
     parts += [counted(run["processes"], "process")] if "processes" in facts else []
+    parts += [counted(run["ranks"], "rank")] if "ranks" in facts else []
     parts += [facts["took"]] if "took" in facts else []
     parts += [facts["ended"]] if "ended" in facts else []
     return " · ".join(parts)

@@ -163,6 +163,8 @@ def run_facts(run: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield "overhead", percent(float(run["overhead"]))
     if run.get("processes") is not None:
         yield "processes", number(run["processes"])
+    if run.get("ranks") is not None:
+        yield "ranks", number(run["ranks"])
     if run.get("seconds") is not None:
         yield "took", duration(float(run["seconds"]))
     if run.get("status") is not None:
