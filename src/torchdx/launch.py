@@ -41,7 +41,9 @@ class Ending:
     seconds: float
 
 
-def launch(command: Sequence[str], record: Path, *, overhead: float = 0.02, max_steps: int | None = None) -> Ending:
+def launch(
+    command: Sequence[str], record: Path, *, overhead: float = 0.02, max_steps: int | None = None, deep: bool = False
+) -> Ending:
     """Run the command to its end, with every python below it watched into the folder `record`."""
     started, clock = time.time(), time.monotonic()
     story: dict[str, Any] = {"version": VERSION, "command": [*command], "cwd": _cwd(), "started": started}
@@ -52,7 +54,7 @@ def launch(command: Sequence[str], record: Path, *, overhead: float = 0.02, max_
     except OSError as problem:
         raise CannotLaunch(f"Cannot write the record to {record}: {problem.strerror}.", 1) from problem
     try:
-        code = _run(as_program(command), environment(os.environ, record, overhead, max_steps))
+        code = _run(as_program(command), environment(os.environ, record, overhead, max_steps, deep))
     except CannotLaunch:
         with contextlib.suppress(OSError):  # a run that never was leaves no record; a fuller folder stays
             (record / "run.json").unlink()
@@ -79,7 +81,9 @@ def as_program(command: Sequence[str]) -> list[str]:
     return [*command]
 
 
-def environment(base: Mapping[str, str], record: Path, overhead: float, max_steps: int | None) -> dict[str, str]:
+def environment(
+    base: Mapping[str, str], record: Path, overhead: float, max_steps: int | None, deep: bool = False
+) -> dict[str, str]:
     """Add to the environment what makes every python below the command watched, and nothing else."""
     path = base.get("PYTHONPATH", "")
     ours = {
@@ -89,7 +93,9 @@ def environment(base: Mapping[str, str], record: Path, overhead: float, max_step
     }
     if max_steps is not None:
         ours["TORCHDX_MAX_STEPS"] = str(max_steps)
-    return {name: value for name, value in base.items() if name != "TORCHDX_MAX_STEPS"} | ours
+    if deep:
+        ours["TORCHDX_DEEP"] = "1"
+    return {name: value for name, value in base.items() if name not in ("TORCHDX_MAX_STEPS", "TORCHDX_DEEP")} | ours
 
 
 def end_as(ending: Ending) -> NoReturn:

@@ -62,6 +62,7 @@ def _share(ctx: click.Context, option: click.Parameter, words: str) -> float:
     help="The largest share of the run's own time that watching may take.",
 )
 @click.option("--max-steps", type=click.IntRange(min=1), metavar="N", help="End the run, cleanly, after N steps.")
+@click.option("--deep", is_flag=True, help="Make experiments on copies of the model at the end, for a minute at most.")
 @click.option("--strict", is_flag=True, help="Exit with 1 if the report has errors though the command succeeded.")
 @click.option("--quiet", is_flag=True, help="Print no report on stderr.")
 def run(
@@ -70,6 +71,7 @@ def run(
     record: Path | None,
     overhead: float,
     max_steps: int | None,
+    deep: bool,
     strict: bool,
     quiet: bool,
 ) -> int:
@@ -88,7 +90,7 @@ def run(
     if not command:
         raise Refusal("There is nothing to run; name a command, as in 'torchdx run train.py'.")
     folder = _new_folder(record, command)
-    ending = launch(command, folder, overhead=overhead, max_steps=max_steps)
+    ending = launch(command, folder, overhead=overhead, max_steps=max_steps, deep=deep)
     diagnosis = None
     with contextlib.suppress(KeyboardInterrupt):  # a second Ctrl-C hurries us, and changes nothing for the caller
         diagnosis = _tell(folder, wanted, quiet)

@@ -1,0 +1,175 @@
+"""A sample's prediction depends on the other samples of its batch.
+
+Seen as a model that learns less than it should, and whose predictions change with what else is in the batch. Measured
+by the deep look (`torchdx run --deep`): on a copy in evaluation mode one sample's input is replaced, and the losses of
+the other samples are looked at, which must not change by a bit.
+
+Hurts because the samples of a batch are drawn at random: whatever one takes from another is noise. It comes of axes in
+another order than a layer expects (an LSTM or attention without `batch_first=True` takes the batch for time), of `view`
+where `permute` was meant, or of a statistic taken over axis 0.
+
+Helped by `batch_first=True`, `x.transpose(0, 1)` before the layer and after it, or the right `dim`.
+
+No fault when rows are not independent samples, as the nodes of a graph or the frames of a sequence are: only batches
+that a DataLoader has put together are judged. Nor in batch norm without running statistics, which mixes by design.
+
+Sources: A. Karpathy, "A Recipe for Training Neural Networks" (2019); the batch gradient check of pl_bolts; measured:
+see MIXED.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from torchdx.finding import Finding, NotEnough
+
+if TYPE_CHECKING:
+    from torchdx.record import Record
+
+code, family, severity = "TDX313", "activations", "warning"
+deep = True
+needs = frozenset({"deep"})
+explains = frozenset({"not-learning", "validation-gap", "cannot-fit-one-batch", "labels-unrelated"})
+
+MIXED = 1e-3
+"""Change of another sample's loss over the change of the sample's own. All 80 runs without this fault, 16 of them of
+the healthy zoo, read exactly 0; a recurrence that takes the batch for time, the one sick program at hand, 0.08.
+"""
+
+
+def in_run(record: Record) -> Iterator[Finding | NotEnough]:
+    """One input replaced, and other samples' losses changed."""
+    told = record.experiments.result("batch_mixing")
+    if not told:
+        yield NotEnough(record.experiments.why_not("batch_mixing"))
+        return
+    mixed = dict(readings(record)).get("MIXED", 0.0)
+    if mixed <= MIXED or not _is_of_samples(record) or _mixes_by_design(record):
+        return
+    layer = record.experiments.layer("batch_mixing")
+    named = f"from {layer.name} ({layer.cls}) on, " if layer is not None else ""
+    yield Finding(
+        message=f"{named}samples of a batch are mixed: with one of {told['samples']} samples replaced, the loss of "
+        f"another changes by {told['other']:.3g} (its own by {told['own']:.3g})",
+        site=record.experiments.site("batch_mixing"),
+        layer=layer.name if layer is not None else None,
+        evidence={"change of another sample's loss": told["other"], "change of its own": told["own"]},
+        cure="give the layer its axes in the order it expects: `batch_first=True`, or transpose before and after it",
+        confidence=0.9,
+    )
+
+
+def readings(record: Record) -> Iterator[tuple[str, float]]:
+    """What this run reads on each threshold: the constant's name, and the number held against it."""
+    told = record.experiments.result("batch_mixing")
+    if told and told["own"] > 0:
+        yield "MIXED", told["other"] / told["own"]
+
+
+def _is_of_samples(record: Record) -> bool:
+    """Were the model's inputs batches as a loader put them together, one row a sample?"""
+    largest = max(record.experiments.replay.get("samples", ()), default=0)
+    return any(loader.batch_size == largest for loader in record.loaders)
+
+
+def _mixes_by_design(record: Record) -> bool:
+    return any(layer.config.get("track_running_stats") is False for layer in record.layers)
+
+
+def sick() -> None:
+    import torch
+    from sklearn.datasets import load_digits
+    from torch import nn
+    from torch.utils.data import DataLoader, TensorDataset
+
+    class Reader(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.lstm = nn.GRU(8, 32)  # TDX313
+            self.out = nn.Linear(32, 10)
+
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            states, _ = self.lstm(images)
+            logits: torch.Tensor = self.out(states[:, -1])
+            return logits
+
+    torch.manual_seed(0)
+    digits = load_digits()
+    images = torch.tensor(digits.images, dtype=torch.float32) / 8 - 1
+    loader = DataLoader(TensorDataset(images, torch.tensor(digits.target)), batch_size=64, shuffle=True)
+    model = Reader()
+    optimizer = torch.optim.Adam(model.parameters(), lr=5e-3)
+    for _ in range(2):
+        for batch, labels in loader:
+            optimizer.zero_grad()
+            loss = nn.functional.cross_entropy(model(batch), labels)
+            loss.backward()
+            optimizer.step()
+    print(f"{loss.item():.3f}")
+
+
+def healthy() -> None:
+    import torch
+    from sklearn.datasets import load_digits
+    from torch import nn
+    from torch.utils.data import DataLoader, TensorDataset
+
+    class Reader(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.lstm = nn.GRU(8, 32, batch_first=True)
+            self.out = nn.Linear(32, 10)
+
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            states, _ = self.lstm(images)
+            logits: torch.Tensor = self.out(states[:, -1])
+            return logits
+
+    torch.manual_seed(0)
+    digits = load_digits()
+    images = torch.tensor(digits.images, dtype=torch.float32) / 8 - 1
+    loader = DataLoader(TensorDataset(images, torch.tensor(digits.target)), batch_size=64, shuffle=True)
+    model = Reader()
+    optimizer = torch.optim.Adam(model.parameters(), lr=5e-3)
+    for _ in range(2):
+        for batch, labels in loader:
+            optimizer.zero_grad()
+            loss = nn.functional.cross_entropy(model(batch), labels)
+            loss.backward()
+            optimizer.step()
+    print(f"{loss.item():.3f}")
+
+
+def looks_like_it() -> None:
+    """Batch norm mixes samples, too, but in training mode alone; and time comes first here, as the layer expects."""
+    import torch
+    from sklearn.datasets import load_digits
+    from torch import nn
+    from torch.utils.data import DataLoader, TensorDataset
+
+    class Reader(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.lstm = nn.GRU(8, 32)
+            self.norm = nn.BatchNorm1d(32)
+            self.out = nn.Linear(32, 10)
+
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            states, _ = self.lstm(images.transpose(0, 1))
+            logits: torch.Tensor = self.out(self.norm(states[-1]))
+            return logits
+
+    torch.manual_seed(0)
+    digits = load_digits()
+    images = torch.tensor(digits.images, dtype=torch.float32) / 8 - 1
+    loader = DataLoader(TensorDataset(images, torch.tensor(digits.target)), batch_size=64, shuffle=True)
+    model = Reader()
+    optimizer = torch.optim.Adam(model.parameters(), lr=5e-3)
+    for _ in range(3):
+        for batch, labels in loader:
+            optimizer.zero_grad()
+            loss = nn.functional.cross_entropy(model(batch), labels)
+            loss.backward()
+            optimizer.step()
+    print(f"{loss.item():.3f}")

@@ -1,0 +1,181 @@
+"""Which outputs depend on which inputs: across the samples of a batch, and on what comes later in a sequence."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from torchdx.watch.deep.episode import Episode, mapped, tensors_in
+from torchdx.watch.deep.passage import parting, passage
+from torchdx.watch.deep.specimen import Specimen
+
+SHIFTED = 0.95
+"""Share of targets equal to the input one place further at which they are the input shifted by one."""
+
+CHANGED = 4
+"""Samples of the batch that are changed, one after the other."""
+
+
+def batch_mixing(specimen: Specimen) -> dict[str, Any]:
+    """How much the loss of one sample changes with another sample, beside how much it changes with its own."""
+    specimen.become(specimen.final)
+    specimen.evaluating()
+    episode = specimen.episodes[-1]
+    terms = _by_sample(specimen, episode)
+    if terms is None or episode.samples < 2:
+        return {"why": "the loss has no terms for single samples"}
+    own, other, layer = 0.0, 0.0, None
+    for changed in range(min(CHANGED, episode.samples)):
+        moved = _by_sample(specimen, _with_sample_changed(episode, changed))
+        assert moved is not None
+        difference = (moved - terms).abs()
+        own = max(own, float(difference[changed]))
+        difference[changed] = 0
+        if float(difference.max()) > other:
+            other, layer = float(difference.max()), _mixing_layer(specimen, episode, changed)
+    again = _by_sample(specimen, episode)
+    if again is None or not torch.equal(again, terms):
+        return {"why": "the model remembers earlier calls, or gives another answer to every one"}
+    return {"samples": episode.samples, "own": own, "other": other, "size": float(terms.abs().mean()), "layer": layer}
+
+
+def _by_sample(specimen: Specimen, episode: Episode) -> Tensor | None:
+    """The loss of each sample."""
+    with torch.no_grad():
+        terms = specimen.terms(episode)
+    if terms is None or not terms.dim() or terms.numel() % episode.samples or terms.shape[0] % episode.samples:
+        return None
+    return terms.double().reshape(episode.samples, -1).sum(1)
+
+
+def _mixing_layer(specimen: Specimen, episode: Episode, changed: int) -> int | None:
+    """The first layer whose output for other samples changes with this one."""
+    count = episode.samples
+
+    def others(output: Tensor) -> Tensor | None:
+        return torch.cat([output[:changed], output[changed + 1 :]]) if output.shape[:1] == (count,) else None
+
+    other = _with_sample_changed(episode, changed)
+    return specimen.number(parting(passage(specimen, episode), passage(specimen, other), others))
+
+
+def _with_sample_changed(episode: Episode, sample: int) -> Episode:
+    """The step with one sample replaced, in the inputs alone, by the next one (numbers: by it and its negative)."""
+    count = episode.samples
+
+    def change(tensor: Tensor) -> Tensor:
+        if not tensor.dim() or tensor.shape[0] != count or tensor.dtype is torch.bool:
+            return tensor
+        other = tensor.detach().clone()
+        other[sample] = -other[(sample + 1) % count] if tensor.is_floating_point() else other[(sample + 1) % count]
+        return other
+
+    return episode.changed(change)
+
+
+# --- the future
+
+
+def future_leak(specimen: Specimen) -> dict[str, Any]:
+    """Where the target is the input one place further on: does the loss at a place change with later inputs?"""
+    episode = specimen.episodes[-1]
+    found = _shifted_input(episode)
+    if found is None:
+        return {"shifted": False}
+    whole, axis = found
+    specimen.become(specimen.final)
+    specimen.evaluating()
+    with torch.no_grad():
+        terms = specimen.terms(episode)
+    assert episode.target is not None
+    if terms is None or terms.numel() not in (whole.numel(), episode.target.numel()):
+        return {"shifted": True, "why": "the loss has no terms for single places"}
+    place = whole.shape[axis] // 2
+    changed = _with_future_changed(episode, whole, axis, place)
+    with torch.no_grad():
+        moved, again = specimen.terms(changed), specimen.terms(episode)
+    assert moved is not None
+    if again is None or not torch.equal(again, terms):
+        return {"shifted": True, "why": "the model remembers earlier calls, or gives another answer to every one"}
+    shape = _as_places(terms, whole)
+    difference = (moved.reshape(shape) - terms.reshape(shape)).abs()
+    # a term at t compares with the input at t + 1: what is before `place` may not know of it
+    before = difference.narrow(axis, 0, place)
+    after = difference.narrow(axis, place, shape[axis] - place)
+    return {
+        "shifted": True,
+        "place": place,
+        "before": float(before.max()),
+        "after": float(after.max()),
+        "earliest": _earliest(difference, axis, place),
+        "size": float(terms.abs().mean()),
+        "layer": _leaking_layer(specimen, episode, changed, whole, axis, place) if bool(before.max() > 0) else None,
+    }
+
+
+def _leaking_layer(
+    specimen: Specimen, episode: Episode, changed: Episode, whole: Tensor, axis: int, place: int
+) -> int | None:
+    """The first layer whose output for earlier places changes with later inputs."""
+
+    def earlier(output: Tensor) -> Tensor | None:
+        if output.shape[:2] == whole.shape[:2]:
+            return output.narrow(axis, 0, place)
+        if output.dim() == 3 and axis == 1 and output.shape[::2] == whole.shape and output.shape[1] != whole.shape[1]:
+            return output[..., :place]  # channels before places
+        turned = (whole.shape[1], whole.shape[0])
+        return output.narrow(1 - axis, 0, place) if output.shape[:2] == turned and turned[0] != turned[1] else None
+
+    return specimen.number(parting(passage(specimen, episode), passage(specimen, changed), earlier))
+
+
+def _earliest(difference: Tensor, axis: int, place: int) -> int | None:
+    other = 1 - axis
+    changed = difference.flatten(2).amax(2) if difference.dim() > 2 else difference
+    reached = (changed.amax(other) > 0)[:place].nonzero()
+    return int(reached[0]) if len(reached) else None
+
+
+def _as_places(terms: Tensor, whole: Tensor) -> tuple[int, ...]:
+    """The shape that gives each term its place: that of the sequence, with what a place holds behind it."""
+    count, rest = whole.shape[0] * whole.shape[1], terms.numel()
+    return (whole.shape[0], whole.shape[1], rest // count) if rest > count else (whole.shape[0], whole.shape[1])
+
+
+def _shifted_input(episode: Episode) -> tuple[Tensor, int] | None:
+    """The input of which the target is the same, one place further along this axis; None if there is none."""
+    target = episode.target
+    if target is None:
+        return None
+    for given in tensors_in((episode.call.args, episode.call.kwargs)):
+        if given.dim() < 2 or given.numel() != target.numel() or given.dtype is torch.bool:
+            continue
+        same = target.reshape(given.shape)
+        for axis in (1, 0):
+            length = given.shape[axis]
+            if length < 4:
+                continue
+            ahead, here = given.narrow(axis, 1, length - 1), same.narrow(axis, 0, length - 1)
+            unmoved = float((given == same).double().mean())
+            if float((ahead == here).double().mean()) >= SHIFTED and unmoved < 1 - (1 - SHIFTED) * 4:
+                return given, axis
+    return None
+
+
+def _with_future_changed(episode: Episode, whole: Tensor, axis: int, place: int) -> Episode:
+    """The step with every input from this place on replaced by that of another sequence, or of another place."""
+
+    def change(tensor: Tensor) -> Tensor:
+        if tensor is not whole:
+            return tensor
+        other = tensor.detach().clone()
+        later = other.narrow(axis, place, other.shape[axis] - place)
+        later.copy_(later.roll(1, dims=1 - axis) if other.shape[1 - axis] > 1 else later.flip(axis))
+        return other
+
+    call = episode.call
+    changed = replace(call, args=mapped(call.args, change), kwargs=mapped(dict(call.kwargs), change))
+    return replace(episode, call=changed)
