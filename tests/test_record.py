@@ -102,3 +102,14 @@ def test_series_answer_questions() -> None:
     long = Series(tuple(range(1000)), tuple(map(float, range(1000)))).thinned(10)
     assert len(long) == 10
     assert (long.first, long.last) == (0.0, 999.0)
+
+
+def test_a_record_can_be_cut_off_after_a_step() -> None:
+    facts: list[dict[str, Any]] = [{"kind": "step", "n": n, "objective": 1 / n} for n in range(1, 9)]
+    facts += [{"kind": "phase", "index": 0, "last_step": 4}, {"kind": "phase", "index": 1, "last_step": 8}]
+    facts += [{"kind": "module", "id": 0}, {"kind": "nonfinite", "step": 7}, {"kind": "nonfinite_line"}]
+    record = Record.of([*facts, {"kind": "end", "steps": 8}])
+    cut = record.until(4)
+    assert (record.steps, cut.steps) == (8, 4)
+    assert [len(cut.process.all(kind)) for kind in ("phase", "module", "nonfinite", "nonfinite_line")] == [1, 1, 0, 0]
+    assert cut.objective.last == 0.25

@@ -274,6 +274,44 @@ def test_the_first_operation_that_was_not_finite(tmp_path: Path) -> None:
     assert fact["site"][1] == 6
 
 
+def test_values_that_an_error_refuses_are_traced_back(tmp_path: Path) -> None:
+    record = run(
+        tmp_path,
+        """
+        import torch
+        w = torch.nn.Parameter(torch.tensor([1.0, -1.0]))
+        opt = torch.optim.SGD([w], lr=0.1)
+        try:
+            torch.distributions.Normal(torch.zeros(2), (w * 2).sqrt())
+        except ValueError as error:
+            import sys
+            sys.last_value = error
+        """,
+    )
+    (fact,) = record.nonfinite
+    assert (fact["what"], fact["origin"]["operation"]) == ("values", "Sqrt")
+    assert fact["site"][1] == 6
+
+
+def test_an_optimizer_that_never_steps_is_told_of(tmp_path: Path) -> None:
+    record = run(
+        tmp_path,
+        """
+        import torch
+        one, other = torch.nn.Linear(2, 2), torch.nn.Linear(2, 1)
+        opt, idle = torch.optim.SGD(other.parameters(), lr=0.1), torch.optim.Adam(one.parameters())
+        for _ in range(6):
+            idle.zero_grad()
+            opt.zero_grad()
+            other(one(torch.randn(4, 2))).square().mean().backward()
+            opt.step()
+        """,
+    )
+    (fact,) = record.process.all("unstepped")
+    assert (fact["cls"], fact["moved"], len(fact["params"])) == ("Adam", False, 2)
+    assert fact["looks"] >= 3
+
+
 def test_a_killed_run_still_speaks(tmp_path: Path) -> None:
     script = tmp_path / "killed.py"
     script.write_text(

@@ -126,3 +126,13 @@ def test_what_has_no_source_is_refused() -> None:
         weave(namespace["made_up"], before=lambda: None)
     with pytest.raises(CannotWeave):
         weave(len, before=lambda: None)
+
+
+def test_probes_woven_in_one_after_another_are_all_called(module: Any) -> None:
+    seen: list[str] = []
+    weave(module.warns, after=lambda *_: seen.append("first"))
+    weave(module.warns, before=lambda *_: seen.append("second"), after=lambda *_: seen.append("third"))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        module.warns()
+    assert seen == ["second", "first", "third"]

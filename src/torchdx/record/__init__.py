@@ -14,24 +14,38 @@ from functools import cached_property
 from pathlib import Path
 
 from torchdx.record.anatomy import Layer, Loader, LossUse, Optimizer, Parameter, Phase, site_of
+from torchdx.record.answers import Answers, answers_of
+from torchdx.record.clips import Clip, clips_of
+from torchdx.record.experiments import Experiments
 from torchdx.record.facts import PATTERN, RUN, Fact, UnreadableRecord, read_facts, read_run
+from torchdx.record.job import Job
 from torchdx.record.movement import Movement, movements_of
+from torchdx.record.norms import Norm, norms_of
 from torchdx.record.process import Process
 from torchdx.record.progress import Progress, progress_of
+from torchdx.record.schedules import Schedule, schedules_of
 from torchdx.record.series import Series
+from torchdx.record.states import Load
 
 __all__ = [
+    "Answers",
+    "Clip",
+    "Experiments",
     "Fact",
+    "Job",
     "Layer",
+    "Load",
     "Loader",
     "LossUse",
     "Movement",
+    "Norm",
     "Optimizer",
     "Parameter",
     "Phase",
     "Process",
     "Progress",
     "Record",
+    "Schedule",
     "Series",
     "UnreadableRecord",
     "site_of",
@@ -72,7 +86,16 @@ class Record:
     @cached_property
     def process(self) -> Process:
         """The process that trained: the one with the most optimizer steps."""
-        return max(self.processes, key=lambda process: process.steps, default=Process())
+        return max(self.processes, key=lambda p: (p.steps, -p.joined.get("rank", 0)), default=Process())
+
+    @cached_property
+    def job(self) -> Job | None:
+        """The ranks of a job, beside each other; None for a program that is not one."""
+        return Job.of(self.processes)
+
+    def until(self, step: int) -> Record:
+        """The record as it would be had it been read after this optimizer step."""
+        return Record(self.folder, self.run, [process.until(step) for process in self.processes])
 
     @property
     def saw_torch(self) -> bool:
@@ -103,6 +126,11 @@ class Record:
         """How the training process ended, as far as it could still say so."""
         return self.process.last("end")
 
+    @cached_property
+    def experiments(self) -> Experiments:
+        """What was found by experiments on copies of the model, where they were asked for."""
+        return Experiments(self.process)
+
     @property
     def nonfinite(self) -> list[Fact]:
         """Where NaN or infinity was met, first things first."""
@@ -125,6 +153,17 @@ class Record:
     def parameters(self) -> list[Parameter]:
         """Every parameter of every model."""
         return list(self.process.parameters.values())
+
+    def parameters_within(self, module: int) -> list[Parameter]:
+        """The parameters of the module of this number and of everything in it."""
+        facts = self.process.all("module")
+        root = next((fact for fact in facts if fact["id"] == module), None)
+        if root is None:
+            return []
+        own, inside = root["name"], f"{root['name']}." if root["name"] else ""
+        parts = [f for f in facts if f["model"] == root["model"] and (f["name"] == own or f["name"].startswith(inside))]
+        ids = {number for part in parts for number in part.get("params", {}).values()}
+        return [parameter for parameter in self.parameters if parameter.id in ids]
 
     @property
     def weights(self) -> list[Parameter]:
@@ -159,6 +198,11 @@ class Record:
         """Every DataLoader that gave a batch."""
         return self.process.loaders
 
+    @property
+    def loads(self) -> Sequence[Load]:
+        """Every `load_state_dict` of a module that was told of."""
+        return self.process.loads
+
     # --- how training went
 
     @property
@@ -181,6 +225,21 @@ class Record:
         """How the weights of each optimizer move."""
         return movements_of(self)
 
+    @cached_property
+    def norms(self) -> list[Norm]:
+        """Every layer of batch normalisation that was seen in use."""
+        return norms_of(self)
+
+    @cached_property
+    def clips(self) -> Sequence[Clip]:
+        """What clipping did to the gradients, at each step told of that had any."""
+        return clips_of(self)
+
+    @cached_property
+    def schedules(self) -> Sequence[Schedule]:
+        """How each schedule of a learning rate was followed, in a run that could say so at its end."""
+        return schedules_of(self)
+
     def phases(self, what: str) -> list[Phase]:
         """The phases of this kind: "train" or "eval"."""
         return [phase for phase in self.process.phases if phase.what == what]
@@ -189,6 +248,11 @@ class Record:
     def losses(self) -> Sequence[LossUse]:
         """Every loss function called, by place."""
         return self.process.losses
+
+    @cached_property
+    def answers(self) -> Sequence[Answers]:
+        """What the losses' answers were like, by place and phase."""
+        return answers_of(self.process.all("answers"))
 
     def losses_called(self, *functions: str) -> list[LossUse]:
         """The uses of these functions, such as "cross_entropy"."""

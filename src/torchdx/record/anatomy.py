@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from torchdx.finding import Site
 from torchdx.record.facts import Fact
+from torchdx.record.freshness import FEWEST, is_uniform_start
 from torchdx.record.series import Series
 
 
@@ -61,6 +63,26 @@ class Parameter:
         """Is it a matrix or a kernel, not a bias, a gain or an embedding?"""
         return len(self.shape) >= 2 and "Embedding" not in self.kind
 
+    @property
+    def inputs(self) -> int:
+        """Over how many inputs a matrix or kernel sums up."""
+        return math.prod(self.shape[1:])
+
+    @property
+    def tells_its_start(self) -> bool:
+        """Has it elements enough to tell a random start from trained values?"""
+        return self.is_weight and math.prod(self.shape) >= FEWEST
+
+    @property
+    def is_fresh(self) -> bool:
+        """Is it certainly at its random start: uniform, between the bounds that torch gives a weight of its shape?"""
+        return not self.loaded and self.is_weight and is_uniform_start(self.shape, self.initial)
+
+    def is_copy_of(self, other: Parameter) -> bool:
+        """Did it begin as the same values, to the last digit, as a copy for a teacher or a target net does?"""
+        same = self.shape == other.shape and bool(self.initial.get("std"))
+        return same and all(self.initial.get(name) == other.initial.get(name) for name in ("mean", "std", "min", "max"))
+
 
 @dataclass(frozen=True)
 class Layer:
@@ -93,6 +115,11 @@ class Layer:
         return next((p for p in self.parameters if p.name.rpartition(".")[2] == name), None)
 
 
+SCALE_FREE = frozenset({"Adam", "AdamW", "NAdam", "RAdam", "Adamax", "RMSprop", "Adagrad", "Adadelta", "Adafactor"})
+SCALE_FREE |= {"SparseAdam", "Rprop", "Lion", "Lamb", "LAMB", "Muon", "LBFGS"}
+"""Optimizers that divide by the gradient's own size."""
+
+
 @dataclass(frozen=True)
 class Optimizer:
     """An optimizer as it was at its first step."""
@@ -106,6 +133,11 @@ class Optimizer:
     def parameter_ids(self) -> frozenset[int]:
         """The ids of all parameters it updates."""
         return frozenset(p for group in self.groups for p in group.get("params", ()))
+
+    @property
+    def is_scale_free(self) -> bool:
+        """Does it divide by the gradient's own size, so that a step is as large as its rate whatever the gradient?"""
+        return self.cls in SCALE_FREE
 
     def option(self, name: str) -> Any:
         """An option of its first group, such as `lr` or `momentum`."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence, Set
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from statistics import median
 from typing import TYPE_CHECKING
@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 class Movement:
     """The trainable matrices and kernels that an optimizer steps, in the model's order; biases and embeddings left out.
 
-    A parameter that starts at zero is left out too, as any step is large beside it.
+    A parameter that starts at zero is left out too, as any step is large beside it: such are `blank`. `own` holds the
+    objective at this optimizer's steps alone, as those of a GAN take turns.
     """
 
     optimizer: Optimizer
@@ -29,11 +30,28 @@ class Movement:
     norm: Series
     objective: Series
     scale: float
+    blank: Sequence[Parameter] = ()
+    own: Series = field(default_factory=Series)
 
     @cached_property
     def ratio(self) -> Series:
         """RMS of the step over RMS of the weight: the median over the weights, at each look."""
         return _at_each_look(self.weights, lambda weight: weight.update_ratio, median)
+
+    @cached_property
+    def stride(self) -> Series:
+        """RMS of the step times the root of a weight's inputs: the median over the weights, at each look.
+
+        It is what a step whose signs are unrelated adds to outputs, where inputs are of size 1.
+        """
+        return _at_each_look(self.weights, lambda w: Series.of((s, v * w.inputs**0.5) for s, v in w.update), median)
+
+    @cached_property
+    def growth(self) -> float:
+        """How many times their first size the weights are in the end: the median over them; NaN if never finite."""
+        sizes = [(weight.value.first, weight.value.finite.last) for weight in self.weights]
+        times = [last / first for first, last in sizes if first > 0 and last == last]
+        return median(times) if times else math.nan
 
     @cached_property
     def pull(self) -> Series:
@@ -47,6 +65,16 @@ class Movement:
         for weight in self.weights:
             for step, share in self.pull_of(weight):
                 sums[step] += share
+        return Series.of((s, v / max(abs(losses[s]), self.scale)) for s, v in sorted(sums.items()) if s in losses)
+
+    @cached_property
+    def prospect(self) -> Series:
+        """The pull of what starts at zero, were it of the size that a weight of so many inputs begins with."""
+        sums: dict[int, float] = defaultdict(float)
+        for weight in self.blank:
+            for step, size in weight.gradient:
+                sums[step] += size * math.prod(weight.shape) / weight.inputs**0.5
+        losses = dict(self.objective)
         return Series.of((s, v / max(abs(losses[s]), self.scale)) for s, v in sorted(sums.items()) if s in losses)
 
     @staticmethod
@@ -74,13 +102,23 @@ def movements_of(record: Record) -> list[Movement]:
     found = []
     for optimizer in record.optimizers:
         held = optimizer.parameter_ids
-        weights = [w for w in record.weights if w.id in held and w.initial.get("std") != 0]
         looks = [fact for fact in record.process.all("gradients") if fact.get("optimizer") == optimizer.id]
+        own_looks = {fact["step"] for fact in looks}
+        stepped = [_at(own_looks, weight) for weight in record.weights if weight.id in held]
+        weights = [w for w in stepped if w.gradient and w.initial.get("std") != 0]
+        blank = [w for w in stepped if w.gradient and w.initial.get("std") == 0]
         norm = Series.of((fact["step"], fact.get("norm")) for fact in looks)
         if weights:
             scale = max(record.progress.prior or 0.0, 1e-12)
-            found.append(Movement(optimizer, weights, norm, record.objective.finite, scale))
+            steps = [fact for fact in record.process.all("step") if fact.get("optimizer") == optimizer.id]
+            own = Series.of((fact["n"], fact.get("objective")) for fact in steps)
+            found.append(Movement(optimizer, weights, norm, record.objective.finite, scale, blank, own))
     return found
+
+
+def _at(steps: Set[int], weight: Parameter) -> Parameter:
+    """The weight as it was seen at these steps: an earlier or later optimizer may hold it, too."""
+    return replace(weight, looks=[look for look in weight.looks if look[0] in steps])
 
 
 def _at_each_look(

@@ -10,6 +10,7 @@ from functools import cached_property
 from torchdx.record.anatomy import Layer, Loader, LossUse, Optimizer, Parameter, Phase, site_of
 from torchdx.record.facts import Fact
 from torchdx.record.series import Series
+from torchdx.record.states import Load, loads_of
 
 
 @dataclass
@@ -37,6 +38,18 @@ class Process:
     def last(self, kind: str) -> Fact:
         """The last fact of this kind; empty if there is none."""
         return next(reversed(self.all(kind)), {})
+
+    @property
+    def joined(self) -> Fact:
+        """Its rank and the world's size in the process group it joined; empty if it joined none."""
+        return self.last("rank")
+
+    def until(self, step: int) -> Process:
+        """What had been seen by the end of this optimizer step, as if the process were still running."""
+        kept = {kind: [f for f in facts if _moment(f) <= step] for kind, facts in self.facts.items() if kind != "end"}
+        if not kept.get("nonfinite"):
+            kept.pop("nonfinite_line", None)
+        return Process(defaultdict(list, kept))
 
     @property
     def steps(self) -> int:
@@ -121,6 +134,11 @@ class Process:
         )
 
     @cached_property
+    def loads(self) -> tuple[Load, ...]:
+        """Every `load_state_dict` of a module that was told of."""
+        return tuple(loads_of(self.all("load")))
+
+    @cached_property
     def loaders(self) -> tuple[Loader, ...]:
         """Every DataLoader that gave a batch."""
         batches = defaultdict(list)
@@ -178,3 +196,8 @@ class Process:
     def learning_rate(self) -> Series:
         """The learning rate of the first parameter group, step by step."""
         return Series.of((fact["n"], fact.get("lr")) for fact in self.all("step"))
+
+
+def _moment(fact: Fact) -> int:
+    """The optimizer step at which a fact was written; 0 for what does not say."""
+    return int(fact.get("step", fact.get("n", fact.get("last_step", 0))) or 0)

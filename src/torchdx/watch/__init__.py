@@ -18,19 +18,24 @@ _session: Session | None = None
 
 
 def watch(
-    record: str | os.PathLike[str] | None = None, *, overhead: float = 0.02, max_steps: int | None = None
+    record: str | os.PathLike[str] | None = None,
+    *,
+    overhead: float = 0.02,
+    max_steps: int | None = None,
+    deep: bool = False,
 ) -> Path:
     """Watch the training that this program does from here on, and return the folder the record is written to.
 
     `overhead` is the largest share of the run's own time that watching may take. With `max_steps`, the program is ended
-    (by SystemExit) after that many optimizer steps. A second call changes nothing. Read the record with
+    (by SystemExit) after that many optimizer steps. With `deep`, experiments are made on copies of the model when the
+    program has ended, for a minute at most (see docs/deep.md). A second call changes nothing. Read the record with
     `torchdx report FOLDER`.
     """
     global _session
     folder = Path(record or os.environ.get("TORCHDX_RECORD") or _new_folder()).absolute()
     if _session is not None:
         return _session.writer.folder
-    _session = _attach(folder, overhead, max_steps)
+    _session = _attach(folder, overhead, max_steps, deep or bool(os.environ.get("TORCHDX_DEEP")))
     return folder
 
 
@@ -47,20 +52,36 @@ def _new_folder() -> Path:
     return Path("torchdx-runs") / time.strftime("%Y%m%d-%H%M%S")
 
 
-def _attach(folder: Path, overhead: float, max_steps: int | None) -> Session:
+def _attach(folder: Path, overhead: float, max_steps: int | None, deep: bool = False) -> Session:
+    from multiprocessing.util import Finalize, register_after_fork
+
     import torch
     from torch.utils.data import _utils
 
+    from torchdx.watch.carry import Carry
     from torchdx.watch.governor import Governor
     from torchdx.watch.gradients import Gradients
+    from torchdx.watch.graphs import Graphs
+    from torchdx.watch.latents import Latents
     from torchdx.watch.loaders import Loaders
     from torchdx.watch.losses import Losses
     from torchdx.watch.models import Models
+    from torchdx.watch.modes import Modes
+    from torchdx.watch.norms import Norms
     from torchdx.watch.optimizers import Optimizers
     from torchdx.watch.outputs import Outputs
+    from torchdx.watch.penalties import Penalties
     from torchdx.watch.phases import Phases
+    from torchdx.watch.ranks import Ranks
+    from torchdx.watch.replicas import Replicas
+    from torchdx.watch.scalers import Scalers
+    from torchdx.watch.schedules import Schedules
     from torchdx.watch.session import Session
+    from torchdx.watch.shares import Shares
+    from torchdx.watch.states import States
+    from torchdx.watch.symmetry import Symmetry
     from torchdx.watch.trouble import Trouble
+    from torchdx.watch.unstepped import Unstepped
     from torchdx.watch.writer import Writer
 
     start = time.perf_counter()
@@ -68,15 +89,35 @@ def _attach(folder: Path, overhead: float, max_steps: int | None) -> Session:
     session = Session(Writer(folder), Governor(overhead, earned=born), max_steps)
     session.write("torch", version=torch.__version__, threads=torch.get_num_threads(), before=born)
     models = Models(session)
+    States(session, models)
     Outputs(session, models)
-    optimizers = Optimizers(session, models, Gradients(session, models))
+    Norms(session, models)
+    Modes(session, models)
+    Symmetry(session, models)
+    gradients = Gradients(session, models)
+    optimizers = Optimizers(session, models, gradients)
+    Unstepped(session, models)
+    Schedules(session, optimizers)
+    Penalties(session)
+    Scalers(session, gradients)
     Trouble(session, models)
     phases = Phases(session, models)
+    Carry(session, models, Graphs(session), phases)
     Losses(session, phases)
-    Loaders(session, phases, optimizers)
+    Latents(session)
+    ranks = Ranks(session)
+    shares = Shares(session, Loaders(session, phases, optimizers), ranks)
+    Replicas(session, models, optimizers, ranks, shares)
+    if deep:
+        from torchdx.watch.deep import Deep
+
+        Deep(session, models)
     session.weave(_utils.worker._worker_loop, before=lambda *_: session.disarm())
     os.register_at_fork(after_in_child=session.forked)
     atexit.register(session.end)
+    # Children of `multiprocessing` end without `atexit`.
+    register_after_fork(session, lambda child: Finalize(None, child.end, exitpriority=-1000))
     session.begin(sleeping=torch.autograd.backward)
+    ranks.begin_now()
     session.governor.charge(time.perf_counter() - start)
     return session

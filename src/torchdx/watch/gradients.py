@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -11,6 +12,7 @@ from torch.optim import Optimizer
 
 from torchdx.watch.models import Models
 from torchdx.watch.session import Session
+from torchdx.watch.stillness import Stillness
 from torchdx.watch.tensors import is_plain, sample
 
 SAMPLE = 1024
@@ -18,6 +20,9 @@ SAMPLE = 1024
 
 MOST = 64
 """Parameters measured at one look; of larger models another part at each look."""
+
+GLANCE = 16
+"""Step from which on, at every doubling, it is seen without a look which parameters have no gradient."""
 
 
 class Gradients:
@@ -32,9 +37,12 @@ class Gradients:
         self._chosen: list[Tensor] = []
         self._values: Tensor | None = None
         self._norms: Tensor | None = None
-        self._missing: list[int] = []
+        self._missing: list[Tensor] = []
         self._outside: list[int] = []
         self._held: set[int] = set()
+        self.due: dict[int, int] = {}
+        self._stillness = Stillness(models)
+        self.asked: list[Callable[[int, Sequence[Tensor]], None]] = []
 
     def hold(self, optimizer: Optimizer) -> None:
         """Parameters that an optimizer holds, from its making on or taken in later, are not outside of all."""
@@ -45,47 +53,67 @@ class Gradients:
         held = [p for group in optimizer.param_groups for p in group["params"] if p.requires_grad]
         self._held.update(self.models.parameter_number(p) for p in held)
         self._outside = self.models.with_gradient(besides=self._held)
-        self._missing = [self.models.parameter_number(p) for p in held if p.grad is None]
+        self._missing = [p for p in held if p.grad is None]
         usable = [p for p in held if p.grad is not None and is_plain(p) and is_plain(p.grad)]
         usable = [p for p in usable if p.device == usable[0].device]
+        for ask in self.asked:
+            ask(index, usable)
         start = (self._looks * MOST) % max(1, len(usable)) if len(usable) > MOST else 0
         self._chosen = (usable + usable)[start : start + min(MOST, len(usable))]
         self._looks += 1
         self._optimizer = index
         if not self._chosen:
             self._values = None
-            self._writing()(0.0, {})
             return
         gradients = [p.grad for p in self._chosen if p.grad is not None]
         norms = torch._foreach_norm(gradients)
         self._norms = torch.stack([norm.detach().float() for norm in norms])
         self._values = torch.stack([sample(p, SAMPLE) for p in self._chosen])
+        self._stillness.before(optimizer, self._chosen)
 
     def after(self, optimizer: Optimizer) -> None:
-        """Take the same sample again, and write down what changed."""
+        """Take the same sample again, and write down what changed.
+
+        A gradient may come during the step only, by a closure: it is missing where there is none after it either.
+        """
         if self._values is None or self._norms is None:
+            if self._missing and all(p.grad is None for p in self._missing):
+                self._writing()(0.0, {}, {})
+            self._missing = []
             return
         now = torch.stack([sample(p, SAMPLE) for p in self._chosen])
         value = self._values.square().mean(1).sqrt()
         update = (now - self._values).square().mean(1).sqrt()
+        kept, idle, back = self._stillness.after(self._values, now)
         roots = [math.sqrt(p.numel()) for p in self._chosen]
         numbers = [str(self.models.parameter_number(p)) for p in self._chosen]
-        write = self._writing()
+        write, stillness = self._writing(), self._stillness
 
         def tell(table: Sequence[Sequence[float]]) -> None:
-            rows = [[norm / root, *rest] for root, (norm, *rest) in zip(roots, table, strict=True)]
-            write(math.hypot(*(norm for norm, *_ in table)), dict(zip(numbers, rows, strict=True)))
+            rows = [[row[0] / root, row[1], row[2]] for root, row in zip(roots, table, strict=True)]
+            more = stillness.told(numbers, [row[3:] for row in table])
+            write(math.hypot(*(row[0] for row in table)), dict(zip(numbers, rows, strict=True)), more)
 
-        self.session.mail.send(torch.stack([self._norms, value, update], dim=1), tell)
+        self.session.mail.send(torch.stack([self._norms, value, update, kept, idle, back], dim=1), tell)
         self._values = None
         self._chosen = []
+        self._missing = []
 
-    def _writing(self) -> Callable[[float, Mapping[str, Sequence[float]]], None]:
+    def glance(self, optimizer: Optimizer, index: int) -> None:
+        """Just after a step that is not looked at: which trainable parameters have no gradient, if any have one?"""
+        self.due[index] = 2 * self.session.step
+        held = [p for group in optimizer.param_groups for p in group["params"] if p.requires_grad]
+        missing = [self.models.parameter_number(p) for p in held if p.grad is None]
+        if missing and len(missing) < len(held):
+            self.session.write("unreached", step=self.session.step + 1, optimizer=index, params=missing)
+
+    def _writing(self) -> Callable[[float, Mapping[str, Sequence[float]], Mapping[str, Any]], None]:
         """How to write the fact of this look, whenever its numbers arrive."""
-        step, optimizer, missing, outside = self.session.step + 1, self._optimizer, self._missing, self._outside
+        step, optimizer, outside = self.session.step + 1, self._optimizer, self._outside
+        missing = [self.models.parameter_number(p) for p in self._missing if p.grad is None]
 
-        def write(norm: float, params: Mapping[str, Sequence[float]]) -> None:
+        def write(norm: float, params: Mapping[str, Sequence[float]], more: Mapping[str, Any]) -> None:
             told = {"optimizer": optimizer, "norm": norm, "missing": missing, "outside": outside, "params": params}
-            self.session.write("gradients", step=step, **told)
+            self.session.write("gradients", step=step, **told, **more)
 
         return write

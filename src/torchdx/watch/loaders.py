@@ -53,6 +53,11 @@ class Loaders:
             self._turn += 1
             self._passes[id(iterator)] = (known[0], known[1], self._turn)
 
+    def number_of(self, iterator: Any) -> int | None:
+        """The number of the loader that this is a pass over."""
+        known = self._passes.get(id(iterator))
+        return known[1] if known is not None and known[0]() is iterator else None
+
     def _number(self, loader: Any) -> int:
         ref, place, number = self._made.get(id(loader), (None, None, None))
         if ref is None or ref() is not loader:

@@ -9,10 +9,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from torchdx.watch.answers import Answers, parts, tail
 from torchdx.watch.phases import Phases
 from torchdx.watch.places import Place, user_place
 from torchdx.watch.session import Session
-from torchdx.watch.tensors import describe, is_plain, likeness, number
+from torchdx.watch.tensors import across, describe, is_plain, likeness, number
 
 FUNCTIONS = (
     "cross_entropy",
@@ -28,6 +29,7 @@ FUNCTIONS = (
     "poisson_nll_loss",
 )
 _LARGEST = 200_000
+_ROWS = 256  # as many as a likeness is judged by
 _MOST_TOLD = 8  # calls of one place in one step: a loss of every step of a sequence is called hundreds of times
 _MOST_CLASSES = 1000
 _OPTIONS = {
@@ -51,6 +53,7 @@ class Losses:
     def __init__(self, session: Session, phases: Phases) -> None:
         self.session = session
         self.phases = phases
+        self._answers = Answers(session)
         self._told: dict[tuple[int, str, str, str], int] = {}
         for name in FUNCTIONS:
             session.weave(getattr(functional, name), after=self._called(name))
@@ -75,6 +78,12 @@ class Losses:
         samples = given.shape[0] if isinstance(given, Tensor) and given.dim() else 1
         each = None if value is None else value / _terms(name, arguments)
         phase = self.phases.loss(name, place, result, each, right, samples)
+        if phase == "eval" and self.phases.wants_parts(name, place) and self.session.governor.affords_glance():
+            with self.session.governor.look():
+                self.phases.keep_parts(name, place, parts(name, arguments))
+        if self._answers.due(name, place, phase):
+            with self.session.governor.look():
+                self._answers.tell(name, arguments, value, place, phase)
         if self._is_told(name, place, phase):
             with self.session.governor.look():
                 self._write(name, arguments, value, right, place, phase)
@@ -116,17 +125,22 @@ class Losses:
         told_input: dict[str, Any] = {}
         told_target: dict[str, Any] = {}
         if isinstance(given, Tensor):
-            told_input = describe(given)
+            told_input = {**describe(given), **across(given)}
             if given.dim() > 1 or (dim == -1 and given.dim()):
                 told_input["like"] = likeness(given, dim if dim == 1 else given.dim() - 1)
                 told_input["predicted"] = _predicted(name, given)
+            if name in ("nll_loss", "kl_div", "cross_entropy"):
+                told_input.update(_along_batch(given, told_input.get("like")))
             told_input["made_by"] = given.grad_fn.name() if given.grad_fn is not None else None
         if isinstance(target, Tensor):
             told_target = describe(target)
             told_target["counts"] = _counts(target)
+            if phase == "train":
+                told_target["tail"] = tail(given, target)
             if target.is_floating_point() and target.dim() > 1:
                 told_target["like"] = likeness(target, target.dim() - 1)
-        extra = {}
+                told_target.update(_along_batch(target, told_target["like"]))
+        extra: dict[str, Any] = {}
         if name == "gaussian_nll_loss" and isinstance(arguments[2], Tensor):
             extra["variance"] = describe(arguments[2])
         self.session.write(
@@ -142,6 +156,13 @@ class Losses:
             options=_options(name, arguments),
             **extra,
         )
+
+
+def _along_batch(scores: Tensor, like: Any) -> dict[str, bool]:
+    """Are these, which are no distributions over classes, distributions over the samples of a batch?"""
+    if like not in ("unit", "logits") or scores.dim() != 2 or not 1 < scores.shape[0] <= _ROWS:
+        return {}
+    return {"along_batch": True} if likeness(scores, 0).endswith("probabilities") else {}
 
 
 def _terms(name: str, arguments: tuple[Any, ...]) -> int:

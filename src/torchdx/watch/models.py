@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import Any
 
 import torch
@@ -36,25 +36,35 @@ class Models:
         self._roots_known: dict[int, tuple[weakref.ref[nn.Module], int, str]] = {}
         self._count = 0
         self._models = 0
+        self._awaited: list[tuple[tuple[type[nn.Module], ...], Callable[[], None]]] = []
+        self.at_equal_rows: Callable[[int, Tensor, nn.Module | None], None] | None = None
         session.weave(nn.Module.__init__, after=self._constructed)
         session.weave(nn.Module.__setstate__, after=self._restored)
-        session.weave(nn.Module.load_state_dict, after=self._filled)
         session.weave_bare(nn.Module.train, self._switched)
 
     def _constructed(self, _: None, module: nn.Module, *__: Any) -> None:
         self._built[id(module)] = (weakref.ref(module), user_place(2, skip_constructor_of=module))
+        self._announce(module)
         owner = maker(nn.Module, besides=module)
         if owner is not None:
             self._makers[id(module)] = (weakref.ref(module), weakref.ref(owner))
 
     def _restored(self, _: None, module: nn.Module, *__: Any) -> None:
         self._built.setdefault(id(module), (weakref.ref(module), None))
+        self._announce(module)
 
-    def _filled(self, _: Any, module: nn.Module, *__: Any) -> None:
-        """Its weights come from elsewhere: whoever leaves them alone may mean to."""
-        self._loaded.update(
-            (id(p), weakref.ref(p)) for _, inner in walk(module) for p in inner._parameters.values() if p is not None
-        )
+    def when_made(self, kinds: tuple[type[nn.Module], ...], then: Callable[[], None]) -> None:
+        """Call this when the first module of one of these kinds is made: probes that few programs need can wait."""
+        self._awaited.append((kinds, then))
+
+    def _announce(self, module: nn.Module) -> None:
+        for one in [one for one in self._awaited if isinstance(module, one[0])]:
+            self._awaited.remove(one)
+            one[1]()
+
+    def fill(self, module: nn.Module, besides: Collection[str] = ()) -> None:
+        """Its weights, but for these, come from elsewhere: whoever leaves them alone may mean to."""
+        self._loaded.update((id(p), weakref.ref(p)) for name, p in named_parameters(module) if name not in besides)
 
     # --- numbers
 
@@ -68,6 +78,11 @@ class Models:
             return None
         self._register(root)
         return self._modules[id(module)][1]
+
+    def known_number(self, module: nn.Module) -> int | None:
+        """The module's number, if its model was in use already."""
+        known = self._modules.get(id(module))
+        return known[1] if known is not None and known[0]() is module else None
 
     def model_of(self, number: int) -> int:
         """The number of the model that the module of this number was first met in."""
@@ -89,6 +104,10 @@ class Models:
             if number not in besides and (p := ref()) is not None and p.requires_grad and p.grad is not None
         ]
 
+    def alive(self, kind: type[nn.Module]) -> list[nn.Module]:
+        """The living modules of this kind."""
+        return [module for module in self._living() if isinstance(module, kind)]
+
     def is_root(self, module: nn.Module) -> bool:
         """Does no other module contain it?"""
         known = self._roots_known.get(id(module))
@@ -97,10 +116,14 @@ class Models:
     def _switched(self, *_: Any) -> None:
         self._modes = None
 
+    def mode_sensitive(self) -> list[nn.Module]:
+        """The living modules of models in use that training mode changes: dropout and batch norm."""
+        return [module for ref in self._mode_sensitive if (module := ref()) is not None]
+
     def modes(self) -> dict[str, int]:
         """How many mode-sensitive modules live, and how many are in training mode."""
         if self._modes is None:
-            alive = [module for ref in self._mode_sensitive if (module := ref()) is not None]
+            alive = self.mode_sensitive()
             self._modes = {"of": len(alive), "training": sum(module.training for module in alive)}
         return self._modes
 
@@ -168,7 +191,7 @@ class Models:
         parameters = {}
         for own, parameter in module._parameters.items():
             if parameter is not None:
-                parameters[own] = self._write_parameter(parameter, f"{name}.{own}" if name else own, model)
+                parameters[own] = self._write_parameter(parameter, f"{name}.{own}" if name else own, model, module)
         built = self._built.get(id(module))
         self.session.write(
             "module",
@@ -185,7 +208,9 @@ class Models:
             params=parameters,
         )
 
-    def _write_parameter(self, parameter: Tensor, name: str | None, model: int | None) -> int:
+    def _write_parameter(
+        self, parameter: Tensor, name: str | None, model: int | None, module: nn.Module | None = None
+    ) -> int:
         known = self._parameters.get(id(parameter))
         if known is not None and known[0]() is parameter:  # shared, or seen in an optimizer before
             number = known[1]
@@ -198,6 +223,9 @@ class Models:
             self._parameters[id(parameter)] = (weakref.ref(parameter), number)
         if name is not None:
             self._names[number] = name
+        initial = _first_look(parameter)
+        if initial.get("rows_equal") and self.at_equal_rows:
+            self.at_equal_rows(number, parameter, module)
         self.session.write(
             "param",
             id=number,
@@ -208,7 +236,7 @@ class Models:
             device=parameter.device.type,
             trainable=parameter.requires_grad,
             loaded=id(parameter) in self._loaded and self._loaded[id(parameter)]() is parameter,
-            initial=_first_look(parameter),
+            initial=initial,
         )
         return number
 
@@ -224,6 +252,14 @@ def walk(root: nn.Module) -> Iterator[tuple[str, nn.Module]]:
             yield name, module
             inner = [(f"{name}.{own}" if name else own, m) for own, m in module._modules.items() if m is not None]
             ahead += reversed(inner)
+
+
+def named_parameters(root: nn.Module) -> Iterator[tuple[str, Tensor]]:
+    """Every parameter with its name in the module, each module taken once."""
+    for name, module in walk(root):
+        for own, parameter in module._parameters.items():
+            if parameter is not None:
+                yield f"{name}.{own}" if name else own, parameter
 
 
 def _holds(root: nn.Module, parameters: set[int]) -> bool:

@@ -8,12 +8,12 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
 
 from torchdx.watch.clearing import Clearing
+from torchdx.watch.clipping import Clipping
 from torchdx.watch.governor import clock
-from torchdx.watch.gradients import Gradients
+from torchdx.watch.gradients import GLANCE, Gradients
 from torchdx.watch.models import Models
 from torchdx.watch.places import Place, user_place
 from torchdx.watch.session import Session
@@ -35,15 +35,12 @@ class Optimizers:
         self._began = clock()
         self._backwards = 0
         self._objective: float | None = None
-        self._clip: tuple[float, float] | None = None
         self.clearing = Clearing()
+        self.clipping = Clipping(session)
         self.wait = 0.0
         session.weave(Optimizer.__init__, after=self._constructed)
         session.weave(Optimizer.add_param_group, after=self._extended)
         session.weave(torch.autograd.backward, before=self._backward, after=self._was_backward)
-        session.weave(torch.nn.utils.clip_grad_norm_, after=self._clipped)
-        for scheduler in (LRScheduler, ReduceLROnPlateau):
-            session.weave(scheduler.__init__, after=self._scheduled)
         register_optimizer_step_pre_hook(session.guarded(self._before, sleeps=True))
         self._after_guarded = session.guarded(self._after)
         self._wake_guarded = session.guarded(self._wake)
@@ -62,10 +59,15 @@ class Optimizers:
         if id(optimizer) in self._known:  # else its constructor adds the group, before anything was seen of it
             self.gradients.hold(optimizer)
 
-    def _scheduled(self, _: None, scheduler: Any, *__: Any) -> None:
-        options = {k: v for k, v in vars(scheduler).items() if isinstance(v, _PLAIN) and not k.startswith("_")}
-        place = user_place(2, skip_constructor_of=scheduler)
-        self.session.write("scheduler", cls=type(scheduler).__name__, site=place, options=options)
+    @property
+    def count(self) -> int:
+        """How many optimizers have taken a step."""
+        return self._count
+
+    def number_of(self, optimizer: Optimizer) -> int | None:
+        """The number of an optimizer that has taken a step."""
+        known = self._known.get(id(optimizer))
+        return known[1] if known is not None and known[0]() is optimizer else None
 
     def _number(self, optimizer: Optimizer) -> int:
         known = self._known.get(id(optimizer))
@@ -96,6 +98,7 @@ class Optimizers:
         root = tensors if isinstance(tensors, Tensor) else next(iter(tensors), None)
         self.clearing.before_backward()
         self._backwards += 1
+        self.clipping.backwards += 1
         if isinstance(root, Tensor) and root.numel() == 1 and root.device.type == "cpu":
             self._objective = number(root)
         if not self._count and not self._made:  # no optimizer: a hand-written update, so each backward is a step
@@ -105,10 +108,6 @@ class Optimizers:
     def _was_backward(self, *_: Any) -> None:
         if self.session.at_wake:
             self._stop_if_enough()
-
-    def _clipped(self, total: Any, parameters: Any, max_norm: Any, *_: Any) -> None:
-        if isinstance(total, Tensor) and total.device.type == "cpu" and total.numel() == 1:
-            self._clip = (number(total), float(max_norm))
 
     # --- steps
 
@@ -136,6 +135,9 @@ class Optimizers:
         if self.session.looking:
             with self.session.governor.look():
                 self.gradients.after(optimizer)
+        elif self.session.step >= self.gradients.due.get(self._number(optimizer), GLANCE):
+            with self.session.governor.look():
+                self.gradients.glance(optimizer, self._number(optimizer))
         self._count_step(self._number(optimizer), next(iter(optimizer.param_groups), {}).get("lr"))
         self.clearing.mark(self._number(optimizer), optimizer)
 
@@ -161,7 +163,8 @@ class Optimizers:
         session.begin_step(self._count)
 
     def _refresh(self) -> None:
-        self._backwards, self._clip, self.wait = 0, None, 0.0
+        self._backwards, self.wait = 0, 0.0
+        self.clipping.begin()
         self._began = clock()
 
     def _write_step(self, index: int, rate: Any, took: float) -> None:
@@ -176,6 +179,6 @@ class Optimizers:
             lr=float(rate) if isinstance(rate, int | float) else None,
             backwards=self._backwards,
             cleared=self.clearing.told(index),
-            clip=self._clip,
+            clip=self.clipping.told(),
             looked=self.session.looking,
         )

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from torchdx.watch.tensors import is_plain
+from torchdx.watch.tensors import is_plain, saved
 
 _NODES = 4000
 _RESULTS = ("_saved_result", "_saved_inverse")
@@ -125,11 +125,8 @@ def _maker(node: Any, attribute: str) -> Any:
 
 def _saved(node: Any, attribute: str) -> Tensor | None:
     """What autograd kept; None also where it was overwritten since, or has been freed."""
-    try:
-        kept = getattr(node, attribute, None)
-    except RuntimeError:
-        return None
-    return kept.detach() if isinstance(kept, Tensor) and is_plain(kept) else None
+    kept = saved(node, attribute)
+    return kept.detach() if kept is not None and is_plain(kept) else None
 
 
 def _is_finite(values: Tensor, masked: bool = False) -> bool:

@@ -9,11 +9,13 @@ import torch
 from torch import Tensor, nn
 
 from torchdx.watch.governor import clock
+from torchdx.watch.highways import Highways
 from torchdx.watch.models import Models
 from torchdx.watch.places import user_place
-from torchdx.watch.recurrence import forget_gates
+from torchdx.watch.recurrence import forget_gates, horizon
 from torchdx.watch.session import Session
-from torchdx.watch.tensors import SAMPLE, column_scales, describe, is_plain, sample
+from torchdx.watch.signal import Signal
+from torchdx.watch.tensors import SAMPLE, across, column_scales, describe, is_plain, sample, saved
 
 FLAT = 0.01
 """A squashing unit is on its flat end where its derivative is below this: sigmoid beyond 4.6, tanh beyond 3.0."""
@@ -50,6 +52,8 @@ class Outputs:
         self._read: set[str] = set()
         self._first: dict[int, tuple[int, Tensor]] = {}
         self._told_input: set[int] = set()
+        self._signal = Signal(session)
+        self._highways = Highways(session, models)
         self._idle = 0
         session.at_look.append(self._opens)
         session.at_look_end.append(self._closes)
@@ -112,6 +116,8 @@ class Outputs:
     # --- one module was called
 
     def _called(self, module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
+        if torch.compiler.is_compiling():  # as by torch.export: the clock could not be traced
+            return
         start = clock()
         self._saw(module, inputs, output)
         self.session.governor.charge(clock() - start)
@@ -157,8 +163,9 @@ class Outputs:
         if given is None or not self.models.is_root(module) or number in self._told_input:
             return
         self._told_input.add(number)
+        self._highways.look(number, output)
         ending = output.grad_fn.name() if isinstance(output, Tensor) and output.grad_fn is not None else None
-        told = {**describe(given), **column_scales(given)}
+        told = {**describe(given), **column_scales(given), **across(given)}
         first, reached = self._first.pop(self.models.model_of(number), (None, given))
         if first is not None:
             told["first"] = {"module": first}
@@ -170,6 +177,7 @@ class Outputs:
 
     def _keep(self, key: str, tensor: Tensor, units: bool) -> None:
         self._rows[key] = sample(tensor)
+        self._signal.keep(key, tensor)
         if units and tensor.dim() >= 2 and tensor.numel() <= _LARGEST_PASS:
             self._count_dead(key, tensor.detach())
         if tensor.requires_grad:
@@ -180,7 +188,11 @@ class Outputs:
             if key in self._rows and is_plain(gradient):
                 self._back.setdefault(key, sample(gradient))
 
-        probe = self.session.guarded(come_back)
+        return self._charged(come_back)
+
+    def _charged(self, body: Callable[[Tensor], None]) -> Callable[[Tensor], None]:
+        """The body as a hook on a tensor: guarded, and its time booked."""
+        probe = self.session.guarded(body)
 
         def hook(gradient: Tensor) -> None:
             start = clock()
@@ -215,9 +227,9 @@ class Outputs:
 
     def _look_at_functional(self, node: Any, layer: str) -> str | None:
         name = FUNCTIONAL.get(node.name())
-        result = getattr(node, "_saved_result", None) if name else None
+        result = saved(node, "_saved_result") if name else None
         key = f"{layer}:{name}"
-        if not name or not isinstance(result, Tensor) or not is_plain(result) or key in self._rows:
+        if not name or result is None or not is_plain(result) or key in self._rows:
             return None
         self._activations[node._sequence_nr()] = key
         self._rows[key] = sample(result)
@@ -226,11 +238,23 @@ class Outputs:
         return key
 
     def _look_back(self, number: int, module: nn.LSTM, given: Tensor | None, output: Any) -> None:
-        if given is None or given.device.type != "cpu":
-            return
+        if given is None or given.device.type != "cpu" or not isinstance(output, tuple):
+            return  # where it is not as torch gives it, a subclass has its own way
         told = forget_gates(module, given, output[0])
         if told:
             self.session.write("recurrent", step=self.session.step + 1, module=number, **told)
+        if given.requires_grad and told.get("length", 0) > 1:
+            given.register_hook(self._reaches_back(number, module))
+
+    def _reaches_back(self, number: int, module: nn.LSTM) -> Callable[[Tensor], None]:
+        step = self.session.step + 1
+
+        def come_back(gradient: Tensor) -> None:
+            ratio = horizon(module, gradient) if is_plain(gradient) else None
+            if ratio is not None:
+                self.session.write("recurrent", step=step, module=number, horizon=ratio)
+
+        return self._charged(come_back)
 
 
 def _made_by(given: Tensor) -> Any:

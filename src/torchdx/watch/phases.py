@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections import deque
 from dataclasses import dataclass, field
+from statistics import stdev
 from typing import Any
 
 import torch
@@ -28,6 +29,9 @@ _MOST_PENDING = 4096
 _FIRST_BATCHES = 16
 """Batches of each evaluation that are measured even where credit is spent."""
 
+_FEW = 3
+"""Batches of an evaluation that are too few to take an error from: stretches of them are told instead."""
+
 _MOST_KEPT = 32
 """Batches of an evaluation whose losses are kept one by one, so that two evaluations can be compared batch by batch."""
 
@@ -45,6 +49,13 @@ class Tally:
     right: float = 0.0
     judged: int = 0
     each: list[float] = field(default_factory=list)
+    parts: list[float] = field(default_factory=list)
+    parted: int = 0
+
+    @property
+    def is_parted(self) -> bool:
+        """Are so few batches all there is that stretches of them tell the error better?"""
+        return self.batches <= _FEW and self.parted == self.batches
 
     def add(self, value: float | None, right: float | None, samples: int) -> None:
         """Count one more batch; a value that could not be read is left out."""
@@ -67,6 +78,8 @@ class Tally:
         mean = self.total / self.samples
         variance = max(self.squares / self.samples - mean * mean, 0.0) if math.isfinite(mean) else math.nan
         error = math.sqrt(variance / (self.batches - 1)) if self.batches > 1 else None
+        if self.is_parted and len(self.parts) > 1:
+            error = stdev(self.parts) / math.sqrt(len(self.parts))
         return {
             "fn": self.function,
             "site": self.place,
@@ -118,6 +131,7 @@ class Phases:
         self._index = 0
         self._phase: Phase | None = None
         self._pending: list[Pending] = []
+        self._in_batches: set[tuple[str, str]] = set()
         session.weave(torch.autograd.backward, before=self._backward)
         session.at_end.append(self._ends)
 
@@ -142,6 +156,19 @@ class Phases:
         """Shall one more batch of an evaluation be measured? The first always, later ones if they can be paid."""
         phase = self._phase
         return affordable or phase is None or phase.what != "eval" or phase.seen < _FIRST_BATCHES
+
+    def wants_parts(self, name: str, place: Place | None) -> bool:
+        """Is this one of the first batches of an evaluation that may, for all that is known, have no more?"""
+        key = (name, str(place))
+        tally = self._phase.tallies.get(key) if self._phase is not None else None
+        return tally is not None and tally.batches <= _FEW and key not in self._in_batches
+
+    def keep_parts(self, name: str, place: Place | None, parts: list[float]) -> None:
+        """The losses of stretches of that batch, from which its error is known."""
+        tally = self._phase.tallies.get((name, str(place))) if self._phase is not None else None
+        if tally is not None:
+            tally.parts += parts
+            tally.parted += bool(parts)
 
     def _watches_training(self) -> bool:
         """Is a loss without a graph just a figure printed in the training loop, on the loader's present batch?"""
@@ -207,6 +234,7 @@ class Phases:
         phase, self._phase = self._phase, None
         if phase is None:
             return
+        self._in_batches |= {key for key, tally in phase.tallies.items() if tally.batches > _FEW}
         self._index += 1
         stride = max(1, self._index // DENSE)
         if self._index % (1 << (stride.bit_length() - 1)):
@@ -231,6 +259,8 @@ class Phases:
 
 
 def _each(tally: Tally, what: str) -> dict[str, Any]:
+    if what == "eval" and tally.is_parted:
+        return {"each": tally.parts}
     whole = what == "eval" and 1 < tally.batches == len(tally.each)
     return {"each": [float(f"{value:.6g}") for value in tally.each]} if whole else {}
 

@@ -32,6 +32,18 @@ def forget_gates(module: nn.LSTM, given: Tensor, output: Tensor) -> dict[str, An
     return told
 
 
+def horizon(module: nn.LSTM, gradient: Tensor) -> float | None:
+    """RMS of the gradient with respect to the first input of a sequence over that to the last: how far back it reaches.
+
+    None where the last input gets none, or the sequences cannot be told apart.
+    """
+    if gradient.dim() != 3:
+        return None
+    steps = gradient.transpose(0, 1) if module.batch_first else gradient
+    first, last = (float(steps[k].float().square().mean().sqrt()) for k in (0, -1))
+    return first / last if last > 0 and math.isfinite(first / last) else None
+
+
 def _memory(module: nn.LSTM, given: Tensor, output: Tensor) -> dict[str, float]:
     if module.batch_first:
         given, output = given.transpose(0, 1), output.transpose(0, 1)

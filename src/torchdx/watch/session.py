@@ -40,6 +40,7 @@ class Session:
         self.mail = Mail()
         self.max_steps = max_steps
         self.active = True
+        self.gone = False
         self.step = 0
         self.looking = False
         self.asleep = False
@@ -86,12 +87,24 @@ class Session:
                     for body in armed:
                         body(*args)
             except Exception as error:
-                armed.remove(body)
-                self.write("disarmed", probe=body.__qualname__, error=f"{type(error).__name__}: {error}")
+                self._strike(armed, body, error)
             finally:
-                self.active = True
+                self.active = not self.gone
 
         return probe
+
+    def _strike(self, bodies: list[Body], body: Body, error: Exception) -> None:
+        if body in bodies:  # else another thread was quicker
+            bodies.remove(body)
+        self.write("disarmed", probe=body.__qualname__, error=f"{type(error).__name__}: {error}")
+
+    def _call_each(self, bodies: list[Body]) -> None:
+        """Each of those that wait for a look; one that fails does not take the others along."""
+        for body in [*bodies]:
+            try:
+                body()
+            except Exception as error:
+                self._strike(bodies, body, error)
 
     def weave(self, function: Callable[..., Any], *, before: Body | None = None, after: Body | None = None) -> None:
         """Ask for guarded probes in a function; `begin` weaves in all that was asked for."""
@@ -100,6 +113,10 @@ class Session:
             befores.append(before)
         if after:
             afters.append(after)
+
+    def weave_late(self, function: Callable[..., Any], *, before: Body) -> None:
+        """Weave in, at once, a guarded probe that only some programs need."""
+        self._weave(function, self.guarded(before), None)
 
     def weave_bare(self, function: Callable[..., Any], after: Body) -> None:
         """Weave in, at once, a probe that only sets a flag and so needs no guard; for functions called very often."""
@@ -135,8 +152,7 @@ class Session:
         if self.looking:
             self._rounds -= 1
             with self.governor.look():
-                for close in self.at_look_end:
-                    close()
+                self._call_each(self.at_look_end)
             if self._rounds <= 0:
                 self.looking = False
                 self.governor.learn(self.governor.spent - self._spent_before)
@@ -151,8 +167,7 @@ class Session:
             self._spent_before = self.governor.spent
         if self.looking:
             with self.governor.look():
-                for look in self.at_look:
-                    look()
+                self._call_each(self.at_look)
         elif self.step >= AWAKE and self.step - self._woke >= WINDOW:
             nap = self.governor.nap()
             self.asleep = nap > 0
@@ -188,6 +203,7 @@ class Session:
     def disarm(self) -> None:
         """See and write nothing more."""
         self.active = False
+        self.gone = True
         self.looking = False
 
     def end(self) -> None:
@@ -197,7 +213,7 @@ class Session:
         for last_words in self.at_end:
             self.guarded(last_words)()
         self.guarded(lambda: self.mail.deliver(wait=True))()
-        error = getattr(sys, "last_exc", None) or getattr(sys, "last_value", None)
+        error = last_error()
         self.write(
             "end",
             steps=self.step,
@@ -207,3 +223,16 @@ class Session:
             exception={"type": type(error).__name__, "text": str(error)[:500]} if error else None,
         )
         self.active = False
+
+
+def last_error() -> BaseException | None:
+    """What the process dies of, if it does."""
+    return getattr(sys, "last_exc", None) or getattr(sys, "last_value", None) or _failing()
+
+
+def _failing() -> BaseException | None:
+    """What a process of `multiprocessing` dies of, which says so by its status alone: the error behind it."""
+    leaving = sys.exc_info()[1]
+    if isinstance(leaving, SystemExit):
+        return leaving.__context__ if leaving.code else None
+    return leaving

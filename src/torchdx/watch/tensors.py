@@ -15,6 +15,8 @@ SAMPLE = 1024
 _GOLDEN = 2654435769
 _FULL_PASS = 1 << 20
 _ROWS = 128
+_COLUMNS = 256
+_LEAST_ROWS = 4
 _PLAIN = (Tensor, torch.nn.Parameter)
 
 
@@ -24,6 +26,7 @@ def is_plain(thing: object) -> bool:
         type(thing) in _PLAIN
         and thing.layout is torch.strided  # type: ignore[attr-defined]
         and thing.is_floating_point()  # type: ignore[attr-defined]
+        and not thing.is_nested  # type: ignore[attr-defined]
         and thing.numel() > 0  # type: ignore[attr-defined]
         and thing.device.type != "meta"  # type: ignore[attr-defined]
     )
@@ -58,6 +61,20 @@ def sample(tensor: Tensor, wanted: int = SAMPLE) -> Tensor:
     return torch.take(tensor, positions(tensor.numel(), tensor.device, wanted)).float()
 
 
+def saved(node: Any, attribute: str) -> Tensor | None:
+    """What an autograd node kept; None where it is freed or overwritten, or reading it would set off somebody's hook.
+
+    Checkpointing runs a forward pass again when what it saved is read, and offloading copies.
+    """
+    try:
+        if getattr(getattr(node, f"_raw{attribute}", None), "unpack_hook", None) is not None:
+            return None
+        kept = getattr(node, attribute, None)
+    except RuntimeError:
+        return None
+    return kept if isinstance(kept, Tensor) else None
+
+
 def number(value: Tensor) -> float:
     """A one-element tensor as a number."""
     return float(value.detach().item())
@@ -68,6 +85,8 @@ def describe(tensor: Tensor) -> dict[str, Any]:
 
     On an accelerator only shape and dtype are told, as reading values would wait for the device.
     """
+    if tensor.is_nested:
+        return {"shape": [], "dtype": str(tensor.dtype).removeprefix("torch.")}
     told: dict[str, Any] = {"shape": list(tensor.shape), "dtype": str(tensor.dtype).removeprefix("torch.")}
     if tensor.device.type != "cpu" or tensor.numel() == 0 or tensor.is_complex() or tensor.layout is not torch.strided:
         return told
@@ -99,6 +118,18 @@ def column_scales(tensor: Tensor) -> dict[str, Any]:
     if sizes.numel() > 1:
         told["columns"] = [sizes[0].item(), sizes[sizes.numel() // 2].item(), sizes[-1].item()]
     return told
+
+
+def across(tensor: Tensor) -> dict[str, float]:
+    """How far samples differ: the RMS over a share of rows and columns of what lies off the mean of the rows."""
+    if tensor.is_nested or tensor.is_complex() or tensor.layout is not torch.strided:
+        return {}
+    if tensor.device.type != "cpu" or not tensor.dim() or tensor.shape[0] < _LEAST_ROWS or tensor.numel() == 0:
+        return {}
+    rows = tensor.detach()[:: max(1, tensor.shape[0] // _ROWS)]
+    rows = rows.flatten(1) if rows.dim() > 1 else rows[:, None]
+    rows = rows[:, :: max(1, rows.shape[1] // _COLUMNS)].float()
+    return {"across": (rows - rows.mean(0)).square().mean().sqrt().item()}
 
 
 def likeness(tensor: Tensor, dim: int) -> str:

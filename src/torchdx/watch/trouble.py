@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 import re
+import traceback
 import warnings
+from types import FrameType
 from typing import Any
 
 import torch
@@ -13,10 +15,16 @@ from torch import Tensor
 from torchdx.watch.models import Models
 from torchdx.watch.origin import first_nonfinite, node_at, position
 from torchdx.watch.places import Place, absolute, is_user_file, user_place
-from torchdx.watch.session import Session
-from torchdx.watch.tensors import number
+from torchdx.watch.session import Session, last_error
+from torchdx.watch.tensors import is_plain, number
 
 _MOST_WARNINGS = 50
+_REFUSED = re.compile(
+    r"\b(nan|nans|inf|infs|infinity|infinite|non-?finite|not finite)\b|between 0 and 1|found invalid values"
+    r"|probability tensor contains",
+    re.IGNORECASE,
+)
+"""What errors say that are raised because of values that are not finite, among others."""
 _FRAME = re.compile(r'^\s*File "(?P<file>.+)", line (?P<line>\d+), in ', re.MULTILINE)
 
 
@@ -31,7 +39,7 @@ class Trouble:
         self._tracing = False
         self._warnings = 0
         session.weave(torch.autograd.backward, before=self._backward, after=self._was_backward)
-        session.at_end.append(self._forgets_lines)
+        session.at_end.append(self._last_words)
         self._keep_warnings()
 
     def _backward(self, tensors: Any, *_: Any) -> None:
@@ -53,6 +61,24 @@ class Trouble:
         self.session.write("nonfinite", step=step, what="loss", value=value, site=place, origin=origin)
         if node is not None:
             self._wanted = (position(root, node), origin["operation"])
+
+    def _last_words(self) -> None:
+        """Look for NaN and infinity where torch, or a check of the program's own, refused them."""
+        self._forgets_lines()
+        error = None if self._found else last_error()
+        if error is None or not _REFUSED.search(str(error)):
+            return
+        frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+        spoilt = next((found for frame in reversed(frames) if (found := _spoilt(frame)) is not None), None)
+        if spoilt is not None:
+            told: dict[str, Any] = {"cause": "input", "operation": None}
+            parameters: list[Tensor] = []
+            if spoilt.grad_fn is not None:
+                told, _, parameters = first_nonfinite(spoilt)
+            told["parameters"] = [self.models.parameter_number(p) for p in parameters[:4]]
+            place = _user_line(traceback.format_tb(error.__traceback__))
+            step, text = self.session.step + 1, str(error)[:200]
+            self.session.write("nonfinite", step=step, what="values", value=text, site=place, origin=told)
 
     # --- the line of the operation, which only the next forward pass can tell
 
@@ -93,6 +119,13 @@ class Trouble:
             show(message)
 
         warnings._showwarnmsg_impl = showing  # type: ignore[attr-defined]
+
+
+def _spoilt(frame: FrameType) -> Tensor | None:
+    """A tensor with NaN or infinity among what a frame knows, best one that something was computed from."""
+    known = [v for v in frame.f_locals.values() if isinstance(v, Tensor) and is_plain(v) and v.device.type == "cpu"]
+    found = [v for v in known if v.is_floating_point() and not bool(torch.isfinite(v.detach()).all())]
+    return next((v for v in found if v.grad_fn is not None), next(iter(found), None))
 
 
 def _user_line(frames: Any) -> Place | None:

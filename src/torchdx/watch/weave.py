@@ -13,6 +13,7 @@ import inspect
 import linecache
 import sys
 import types
+import weakref
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -28,24 +29,45 @@ def weave(function: Callable[..., Any], before: Probe | None = None, after: Prob
     """Have `before(*parameters)` called first and `after(result, *parameters)` last inside `function`.
 
     A parameter stands for its value at that moment. Decorators are looked through. The probes must not raise.
-    Raises CannotWeave where the source is missing or does not rebuild to a function of the same shape.
+    What was woven in before stays, and is called first. Raises CannotWeave where the source is missing or does not
+    rebuild to a function of the same shape.
     """
     inner = inspect.unwrap(function)
     if not isinstance(inner, types.FunctionType):
         raise CannotWeave(f"{function!r} is not a Python function")
+    known, befores, afters = _woven.get(inner, (None, (), ()))
+    if known is not inner.__code__:
+        befores, afters = (), ()
+    befores = (*befores, before) if before else befores
+    afters = (*afters, after) if after else afters
     try:
         tree = _parse(inner)
     except (OSError, SyntaxError, TypeError) as error:
         raise CannotWeave(str(error)) from error
     definition = _definition(tree, inner.__name__)
-    _put_in(definition, before is not None, after is not None)
+    _put_in(definition, bool(befores), bool(afters))
     code = _compile(definition, inner)
-    probes = {_BEFORE: before, _AFTER: after}
+    probes = {_BEFORE: _together(befores), _AFTER: _together(afters)}
     constants = tuple(probes.get(c, c) if isinstance(c, str) else c for c in code.co_consts)
     inner.__code__ = code.replace(co_consts=constants)
+    _woven[inner] = (inner.__code__, befores, afters)
 
 
 _BEFORE, _AFTER = "torchdx: before", "torchdx: after"
+_Woven = tuple[types.CodeType, tuple[Probe, ...], tuple[Probe, ...]]
+_woven: weakref.WeakKeyDictionary[types.FunctionType, _Woven] = weakref.WeakKeyDictionary()
+
+
+def _together(probes: tuple[Probe, ...]) -> Probe | None:
+    """The probes as one."""
+    if len(probes) < 2:
+        return probes[0] if probes else None
+
+    def all_of_them(*arguments: Any) -> None:
+        for probe in probes:
+            probe(*arguments)
+
+    return all_of_them
 
 
 def _parse(function: types.FunctionType) -> ast.Module:
