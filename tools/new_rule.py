@@ -48,6 +48,11 @@ def in_run(record: Record) -> Iterator[Finding]:
     yield from ()
 
 
+def readings(record: Record) -> Iterator[tuple[str, float]]:
+    """What this run reads on each threshold: the constant's name, and the number held against it."""
+    yield from ()
+
+
 def sick() -> None:
     """A small program that has this fault and no other."""
     import torch

@@ -35,7 +35,7 @@ FAMILIES = {
 
 @runtime_checkable
 class Rule(Protocol):
-    """What every rule module has; see also `SourceRule`, `RunRule` and `TreatableRule`."""
+    """What every rule module has; see also `SourceRule`, `RunRule`, `MeasuredRule` and `TreatableRule`."""
 
     __name__: str
     __doc__: str | None
@@ -64,6 +64,15 @@ class RunRule(Protocol):
 
 
 @runtime_checkable
+class MeasuredRule(Protocol):
+    """A rule that holds numbers of a run against thresholds, and can tell both: a bench shows where runs lie."""
+
+    needs: Set[str]
+
+    def readings(self, record: Record) -> Iterable[tuple[str, float]]: ...
+
+
+@runtime_checkable
 class TreatableRule(Protocol):
     """A rule that can offer cures as edits of the source."""
 
@@ -81,6 +90,11 @@ def reads(rule: Rule) -> TypeGuard[SourceRule]:
 def watches(rule: Rule) -> TypeGuard[RunRule]:
     """Can it see its fault in the record of a run?"""
     return hasattr(rule, "in_run")
+
+
+def measures(rule: Rule) -> TypeGuard[MeasuredRule]:
+    """Can it tell what a run reads on its thresholds?"""
+    return hasattr(rule, "readings")
 
 
 def treats(rule: Rule) -> TypeGuard[TreatableRule]:
@@ -111,3 +125,14 @@ def find_rule(word: str) -> Rule | None:
     """The rule with this code or name, in any case, or None."""
     wanted = word.strip().lower().replace("_", "-")
     return next((rule for rule in all_rules() if wanted in (rule.code.lower(), name_of(rule))), None)
+
+
+@cache
+def explanations() -> dict[str, Set[str]]:
+    """What each rule's fault brings about: what it names itself, and what `follows` from a symptom that it names."""
+    follows: dict[str, Set[str]] = {name_of(rule): getattr(rule, "follows", frozenset()) for rule in all_rules()}
+    explained = {}
+    for rule in all_rules():
+        followers = {name for name, symptoms in follows.items() if symptoms & rule.explains}
+        explained[name_of(rule)] = (rule.explains | followers) - {name_of(rule)}
+    return explained

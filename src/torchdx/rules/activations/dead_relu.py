@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 code, family, severity = "TDX303", "activations", "warning"
 needs = frozenset({"outputs"})
-explains = frozenset({"not-learning", "vanishing-gradient", "learning-rate-too-low"})
+explains = frozenset({"not-learning", "vanishing-gradient", "learning-rate-too-low", "cannot-fit-one-batch"})
 
 DEAD = 0.9
 """Share of units never above zero (catalogue, row 63): healthy nets reach 0.77."""
@@ -50,11 +50,29 @@ def in_run(record: Record) -> Iterator[Finding]:
     """Every ReLU layer that is silent while the model learns badly."""
     if record.progress.gain > LEARNT:
         return
-    for layer in record.layers:
-        if layer.cls in ("ReLU", "Relu") and len(layer.series("zero")) >= LOOKS:
-            never, zero = layer.series("dead").last, layer.series("zero").latest(LAST)
-            if never > DEAD or zero.lowest > ZERO:
-                yield _finding(layer, never, zero.mean)
+    for layer in _judged(record):
+        never, zero = _silence(layer)
+        if never > DEAD or zero > ZERO:
+            yield _finding(layer, never, layer.series("zero").latest(LAST).mean)
+
+
+def readings(record: Record) -> Iterator[tuple[str, float]]:
+    """What this run reads on each threshold: the constant's name, and the number held against it."""
+    silent = [_silence(layer) for layer in _judged(record)]
+    if silent:
+        yield "DEAD", max(never for never, _ in silent)
+        yield "ZERO", max(zero for _, zero in silent)
+        yield "LEARNT", record.progress.gain
+
+
+def _judged(record: Record) -> list[Layer]:
+    """The ReLU layers that were looked at often enough."""
+    return [layer for layer in record.layers if layer.cls in ("ReLU", "Relu") and len(layer.series("zero")) >= LOOKS]
+
+
+def _silence(layer: Layer) -> tuple[float, float]:
+    """The share of units never above zero, and the least share of zeros among all outputs at the last looks."""
+    return layer.series("dead").last, layer.series("zero").latest(LAST).lowest
 
 
 def _finding(layer: Layer, never: float, zero: float) -> Finding:

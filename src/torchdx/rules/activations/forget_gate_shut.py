@@ -23,7 +23,8 @@ from __future__ import annotations
 import ast
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from statistics import median
 from typing import TYPE_CHECKING
 
 from torchdx.finding import Finding, Fix
@@ -77,13 +78,9 @@ def _texts(program: Program, call: Call) -> Iterator[bytes]:
 
 def in_run(record: Record) -> Iterator[Finding]:
     """LSTMs that forget all of a long sequence, to the end of a training that learnt next to nothing."""
-    looks: dict[int, list[Fact]] = {}
-    for fact in record.process.all("recurrent"):
-        if fact.get("forget_bias") and "keeps" in fact:
-            looks.setdefault(fact["module"], []).append(fact)
-    for number, facts in looks.items():
+    for number, facts in _looks(record).items():
         layer, last = record.process.layers.get(str(number)), facts[-1]
-        keeps = max(fact["keeps"] for fact in facts)
+        keeps = _kept(facts)
         shut = last["forget_bias"][0] < OPEN and last["length"] >= LONG and keeps < KEPT
         if layer is not None and shut and record.progress.gain < LEARNT:
             yield Finding(
@@ -96,11 +93,42 @@ def in_run(record: Record) -> Iterator[Finding]:
                     "forget gate, mean": last["forget"],
                     "sequence length": last["length"],
                     "share kept by the best unit": keeps,
+                    **_horizon(record, number),
                 },
                 cure=f"start the forget gate's part of one of the two biases at 1, or at log {last['length']} = "
                 f"{math.log(last['length']):.1f} if the whole sequence matters",
                 confidence=0.7,
             )
+
+
+def _looks(record: Record) -> dict[int, list[Fact]]:
+    """What was seen of each LSTM's memory."""
+    looks: dict[int, list[Fact]] = {}
+    for fact in record.process.all("recurrent"):
+        if fact.get("forget_bias") and "keeps" in fact:
+            looks.setdefault(fact["module"], []).append(fact)
+    return looks
+
+
+def _kept(facts: Sequence[Fact]) -> float:
+    """The largest share of a memory that its best unit kept."""
+    return float(max(fact["keeps"] for fact in facts))
+
+
+def _horizon(record: Record, number: int) -> dict[str, float]:
+    """How far back gradients reached, where that was measured, as evidence."""
+    ratios = [f["horizon"] for f in record.process.all("recurrent") if f["module"] == number and "horizon" in f]
+    return {"gradient at the first step of a sequence over that at the last": median(ratios)} if ratios else {}
+
+
+def readings(record: Record) -> Iterator[tuple[str, float]]:
+    """What this run reads on each threshold: the constant's name, and the number held against it."""
+    looks = _looks(record).values()
+    if looks:
+        yield "OPEN", min(facts[-1]["forget_bias"][0] for facts in looks)
+        yield "LONG", max(facts[-1]["length"] for facts in looks)
+        yield "KEPT", min(_kept(facts) for facts in looks)
+        yield "LEARNT", record.progress.gain
 
 
 def treat(program: Program, finding: Finding) -> Iterator[Fix]:

@@ -48,7 +48,7 @@ once: a tanh net on the digits has lost 0.98 of its loss before a tenth of it is
 
 def in_run(record: Record) -> Iterator[Finding | NotEnough]:
     """Every squashing layer that another layer reads, and that is mostly flat."""
-    squashing = [layer for layer in record.layers if layer.cls in ("Sigmoid", "Tanh") and layer.series("read")]
+    squashing = _squashing(record)
     if squashing and max(len(layer.series("flat")) for layer in squashing) < LOOKS:
         yield NotEnough(needs=f"at least {LOOKS} looks at the activations")
         return
@@ -57,6 +57,19 @@ def in_run(record: Record) -> Iterator[Finding | NotEnough]:
         at_once = flat.earliest(LOOKS).median > FLAT
         if flat.median > FLAT and len(flat) >= LOOKS and (at_once or not record.progress.gain > LEARNT):
             yield _finding(layer, at_once)
+
+
+def _squashing(record: Record) -> list[Layer]:
+    """The squashing layers that another layer reads."""
+    return [layer for layer in record.layers if layer.cls in ("Sigmoid", "Tanh") and layer.series("read")]
+
+
+def readings(record: Record) -> Iterator[tuple[str, float]]:
+    """What this run reads on each threshold: the constant's name, and the number held against it."""
+    seen = [flat for layer in _squashing(record) if len(flat := layer.series("flat").finite) >= LOOKS]
+    if seen:
+        yield "FLAT", max(flat.median for flat in seen)
+        yield "LEARNT", record.progress.gain
 
 
 def _finding(layer: Layer, at_once: bool) -> Finding:

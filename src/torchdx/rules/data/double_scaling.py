@@ -18,7 +18,7 @@ Sources: torchvision documentation, `torchvision.transforms.ToTensor`.
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from torchdx.finding import Finding, Fix
@@ -102,14 +102,8 @@ def _in_compose(program: Program) -> Iterator[tuple[SourceFile, ast.expr, str]]:
 
 def in_run(record: Record) -> Iterator[Finding]:
     """Models whose pictures were never brighter than 1/255, which is white divided twice."""
-    given: dict[int, list[Fact]] = {}
-    for fact in record.process.all("input"):
-        first = fact.get("first", {})
-        if "max" in fact and "module" in first:
-            reached = {**fact, **first} if "max" in first else fact  # the model may itself divide
-            given.setdefault(fact["module"], []).append(reached)
-    for facts in given.values():
-        if all(_is_dark(fact) for fact in facts) and max(fact["max"] for fact in facts) > (1 - NEAR) / 255:
+    for facts in _given(record).values():
+        if all(_is_dark(fact) for fact in facts) and _off_white(facts) < NEAR:
             yield Finding(
                 message=f"the model's inputs lie between 0 and {max(fact['max'] for fact in facts):.5f}, and 1/255 is "
                 "0.00392: they were divided by 255 twice",
@@ -125,11 +119,38 @@ def in_run(record: Record) -> Iterator[Finding]:
             )
 
 
+def readings(record: Record) -> Iterator[tuple[str, float]]:
+    """What this run reads on each threshold: the constant's name, and the number held against it."""
+    pictures = [facts for facts in _given(record).values() if all(_are_pictures(fact) for fact in facts)]
+    if pictures:
+        yield "NEAR", min(_off_white(facts) for facts in pictures)
+
+
+def _given(record: Record) -> dict[int, list[Fact]]:
+    """What the first layer of each model was given, at every look."""
+    given: dict[int, list[Fact]] = {}
+    for fact in record.process.all("input"):
+        first = fact.get("first", {})
+        if "max" in fact and "module" in first:
+            reached = {**fact, **first} if "max" in first else fact  # the model may itself divide
+            given.setdefault(fact["module"], []).append(reached)
+    return given
+
+
+def _off_white(facts: Sequence[Fact]) -> float:
+    """How far, as a share, the brightest value lies from white divided twice."""
+    return float(abs(255 * max(fact["max"] for fact in facts) - 1))
+
+
+def _are_pictures(fact: Fact) -> bool:
+    """Have they the shape of pictures, flat or not, and nothing below 0?"""
+    shape = fact["shape"]
+    return (len(shape) in (3, 4) or (len(shape) == 2 and shape[1] >= ROW)) and bool(fact["min"] >= 0)
+
+
 def _is_dark(fact: Fact) -> bool:
     """Are these pictures, flat or not, with nothing below 0 or above 1/255?"""
-    shape = fact["shape"]
-    pictures = len(shape) in (3, 4) or (len(shape) == 2 and shape[1] >= ROW)
-    return bool(pictures and fact["min"] >= 0 and 0 < fact["max"] <= (1 + NEAR) / 255)
+    return _are_pictures(fact) and bool(0 < fact["max"] <= (1 + NEAR) / 255)
 
 
 def treat(program: Program, finding: Finding) -> Iterator[Fix]:

@@ -28,16 +28,25 @@ from torchdx.record import site_of
 from torchdx.source import edits
 
 if TYPE_CHECKING:
-    from torchdx.record import Record
+    from torchdx.record import Fact, Record
     from torchdx.source import Program, SourceFile
 
 code, family, severity = "TDX502", "data", "warning"
 needs = frozenset({"input"})
 explains = frozenset(
     {
-        *("saturated-activation", "exploding-gradient", "vanishing-gradient", "nonfinite-value", "dead-relu"),
-        *("learning-rate-too-high", "learning-rate-too-low", "initial-loss-off-scale"),
-        *("not-learning", "non-finite", "diverged"),
+        "saturated-activation",
+        "exploding-gradient",
+        "vanishing-gradient",
+        "nonfinite-value",
+        "dead-relu",
+        "learning-rate-too-high",
+        "learning-rate-too-low",
+        "initial-loss-off-scale",
+        "not-learning",
+        "non-finite",
+        "diverged",
+        "loss-bounces",
     }
 )
 
@@ -61,18 +70,37 @@ ROW = 49
 
 def in_run(record: Record) -> Iterator[Finding]:
     """Models whose first layer was given raw inputs, once each."""
+    for fact, given in _inputs(record):
+        size, harm = _size(given), _harm(record)
+        if _are_bytes(given) or (size > LARGE and harm):
+            yield _finding(fact, given, size, harm)
+
+
+def _inputs(record: Record) -> Iterator[tuple[Fact, Fact]]:
+    """For each model: the first look at its inputs, and what its first layer was given."""
     told = set()
     for fact in record.process.all("input"):
         number, first = fact["module"], fact.get("first", {})
         if number in told or "module" not in first or _normalises(record, first["module"]):
             continue
         given = first if "std" in first else fact
-        if not str(given.get("dtype", "")).startswith(("float", "bfloat")) or "std" not in given:
-            continue
-        told.add(number)
-        size, harm = _size(given), _harm(record)
-        if _are_bytes(given) or (size > LARGE and harm):
-            yield _finding(fact, given, size, harm)
+        if str(given.get("dtype", "")).startswith(("float", "bfloat")) and "std" in given:
+            told.add(number)
+            yield fact, given
+
+
+def readings(record: Record) -> Iterator[tuple[str, float]]:
+    """What this run reads on each threshold: the constant's name, and the number held against it."""
+    sizes = [_size(given) for _, given in _inputs(record)]
+    if sizes:
+        yield "LARGE", max(sizes)
+        base, progress = _blind_loss(record), record.progress
+        if base:
+            yield "OFF", record.objective.first / base
+        if progress.prior and progress.prior > 0:
+            yield "LEARNT", progress.last / progress.prior
+        if flat := _flat(record):
+            yield "FLAT", max(flat)
 
 
 def _normalises(record: Record, number: int) -> bool:
@@ -100,8 +128,7 @@ def _harm(record: Record) -> str:
     first = record.objective.first
     if base and first > OFF * base:
         return f"the first loss is {first:.3g}, {first / base:.1f} times that of a model that sees nothing"
-    squashing = (layer for layer in record.layers if layer.cls in ("Sigmoid", "Tanh") and layer.series("read"))
-    if any(layer.series("flat").earliest(5).median > FLAT for layer in squashing):
+    if any(flat > FLAT for flat in _flat(record)):
         return "squashing units are flat from the first steps on"
     if not progress.finite:
         return "values that are not finite were met"
@@ -110,6 +137,12 @@ def _harm(record: Record) -> str:
             f"after {record.steps} steps the loss is {progress.last:.3g}, and {progress.prior:.3g} is reached blindly"
         )
     return ""
+
+
+def _flat(record: Record) -> list[float]:
+    """The share of flat outputs of each squashing layer, in the first steps."""
+    squashing = (layer for layer in record.layers if layer.cls in ("Sigmoid", "Tanh") and layer.series("read"))
+    return [layer.series("flat").earliest(5).median for layer in squashing]
 
 
 def _blind_loss(record: Record) -> float | None:

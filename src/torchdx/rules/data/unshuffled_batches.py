@@ -30,13 +30,19 @@ from torchdx.source.reading import words
 from torchdx.source.values import Instance
 
 if TYPE_CHECKING:
+    from torchdx.finding import Site
     from torchdx.record import Fact, Loader, Record
     from torchdx.source import Program
     from torchdx.source.phases import Pass
 
 code, family, severity = "TDX503", "data", "warning"
 needs = frozenset({"loss"})
-explains = frozenset({"not-learning", "diverged", "validation-gap", "exploding-gradient", "learning-rate-too-high"})
+explains = frozenset(
+    {
+        *("not-learning", "diverged", "validation-gap", "train-eval-gap"),
+        *("exploding-gradient", "learning-rate-too-high"),
+    }
+)
 
 BY_CLASS = words("torchvision.datasets.ImageFolder torchvision.datasets.DatasetFolder torchvision.datasets.Caltech101")
 """Datasets that list one class after the other."""
@@ -81,32 +87,51 @@ def _uses_labels(served: Pass) -> bool:
 
 def in_run(record: Record) -> Iterator[Finding | NotEnough]:
     """A classifier whose batches are far purer than chance."""
-    use, counts = record.classification, record.label_counts
-    if use is None:
-        return
-    looks = [look for look in use.calls() if len(look["target"].get("shape", ())) == 1 and look["target"].get("counts")]
-    loader = _loader(record)
+    looks, loader = _looks(record), _loader(record)
     if not looks or (loader is not None and loader.order != "sequential"):
         return
     if len(looks) < LOOKS:
         yield NotEnough(needs=f"at least {LOOKS} looks at the labels")
         return
-    ratios = [ratio for look in looks if (ratio := _purity(look, counts)) is not None]
+    ratios = _purities(record)
     if len(ratios) >= LOOKS and median(ratios) < PURE:
         classes = median(len(look["target"]["counts"]) for look in looks)
         yield Finding(
-            message=f"the middle training batch holds {classes:.0f} of {len(counts)} classes: the data are sorted and "
-            "not shuffled",
-            site=loader.site if loader is not None else use.site,
+            message=f"the middle training batch holds {classes:.0f} of {len(record.label_counts)} classes: the data "
+            "are sorted and not shuffled",
+            site=loader.site if loader is not None else _site(record),
             evidence={
                 "entropy of a batch over that of a random one": median(ratios),
                 "classes in a batch": classes,
-                "classes in all": len(counts),
+                "classes in all": len(record.label_counts),
                 "commonest label of each batch": [_commonest(look) for look in looks[:50]],
             },
             cure="give the training DataLoader shuffle=True",
             confidence=0.95,
         )
+
+
+def readings(record: Record) -> Iterator[tuple[str, float]]:
+    """What this run reads on each threshold: the constant's name, and the number held against it."""
+    ratios = _purities(record)
+    if len(ratios) >= LOOKS:
+        yield "PURE", median(ratios)
+
+
+def _looks(record: Record) -> list[Fact]:
+    """The looks in training at a classifier's labels."""
+    calls = record.classification.calls() if record.classification is not None else ()
+    return [look for look in calls if len(look["target"].get("shape", ())) == 1 and look["target"].get("counts")]
+
+
+def _purities(record: Record) -> list[float]:
+    """The entropy of each batch over that of a random one, where chance can be told."""
+    ratios = (_purity(look, record.label_counts) for look in _looks(record))
+    return [ratio for ratio in ratios if ratio is not None]
+
+
+def _site(record: Record) -> Site | None:
+    return record.classification.site if record.classification is not None else None
 
 
 def _loader(record: Record) -> Loader | None:

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 code, family, severity = "TDX510", "data", "error"
 needs: frozenset[str] = frozenset()
-explains = frozenset({"not-learning"})
+explains = frozenset({"not-learning", "batch-mixing", "labels-unrelated"})
 
 RECURRENT = re.compile(rb"\b(LSTM|GRU|RNN)\b")
 PICTURES = ("cv2.imread", "PIL.Image.open", "imageio.imread", "matplotlib.pyplot.imread", "skimage.io.imread")

@@ -30,6 +30,7 @@ from torchdx.source.phases import goes_on_after
 from torchdx.source.values import Instance
 
 if TYPE_CHECKING:
+    from torchdx.record import Record
     from torchdx.source import Program, SourceFile
     from torchdx.source.index import Binding, LoopNode, Scope
 
@@ -67,6 +68,24 @@ def in_source(program: Program) -> Iterator[Finding]:
                 evidence={"used_at": str(kept.file.site(used))},
                 cure=f"keep a copy: `copy.deepcopy({what})`",
                 confidence=0.95,
+            )
+
+
+def in_run(record: Record) -> Iterator[Finding]:
+    """Every model that is given, as weights taken some steps ago, the very weights it has."""
+    told = set()
+    for load in record.loads:
+        place = load.taken_site or load.site
+        back = load.gives_back and load.changed and load.taken is not None and load.taken < load.step
+        if back and place not in told:
+            told.add(place)
+            yield Finding(
+                message=f"the weights taken at step {load.taken} are no copy: training has changed them since, and at "
+                f"step {load.step} `load_state_dict` gave {load.cls} the weights that it had anyway",
+                site=place,
+                evidence={"taken at step": load.taken, "loaded at step": load.step, "parameters": load.own},
+                cure="keep a copy: `copy.deepcopy(model.state_dict())`",
+                confidence=0.97,
             )
 
 

@@ -20,11 +20,13 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from torchdx.finding import Finding, Fix
+from torchdx.record import site_of
 from torchdx.source import edits
 from torchdx.source.effects import without_gradient
 from torchdx.source.index import FUNCTIONS
 
 if TYPE_CHECKING:
+    from torchdx.record import Phase, Record
     from torchdx.source import Call, Program, SourceFile, UserFunction
 
 code, family, severity = "TDX805", "generalisation", "note"
@@ -100,6 +102,31 @@ def _may_be_off(program: Program, call: Call, depth: int) -> bool:
     if function.owner is not None and any("ightning" in name for name in function.owner.ancestry):
         return True
     return any(_may_be_off(program, caller, depth + 1) for caller in named)
+
+
+def in_run(record: Record) -> Iterator[Finding]:
+    """The evaluations whose losses had a graph, where no gradient was asked for by hand."""
+    if record.process.all("derivative"):
+        return
+    trained_on = {phase.loader for phase in record.phases("train")}
+    measured = [phase for phase in record.phases("eval") if _is_measurement(phase, trained_on)]
+    kept = [phase for phase in measured if phase.grad]
+    if kept and len(kept) == len(measured):
+        yield Finding(
+            message=f"{len(kept)} evaluation{'s' * (len(kept) > 1)} kept the activations of every layer for a backward "
+            "pass that never came",
+            site=site_of(kept[0].losses[0].get("site")),
+            evidence={"evaluations": len(kept), "batches in one": max(phase.batches for phase in kept)},
+            cure="put the measurement under `torch.no_grad()`",
+            confidence=0.9,
+        )
+
+
+def _is_measurement(phase: Phase, trained_on: set[int | None]) -> bool:
+    """Is it of data of its own, or of a model that was put into evaluation mode, and not of one batch only?"""
+    own = phase.loader is not None and phase.loader not in trained_on
+    resting = bool(phase.modes.get("of")) and not phase.modes.get("training")
+    return (own or (phase.loader is None and resting)) and phase.batches > 1 and (resting or not phase.modes.get("of"))
 
 
 def treat(program: Program, finding: Finding) -> Iterator[Fix]:

@@ -65,6 +65,7 @@ class Turn:
     lowest: float
     late: float
     error: float
+    wobble: float
     phases: Sequence[Phase]
 
     @property
@@ -74,10 +75,7 @@ class Turn:
 
 def in_run(record: Record) -> Iterator[Finding | NotEnough]:
     """The evaluation whose loss rose the most, if training went on learning."""
-    groups: dict[object, list[Phase]] = defaultdict(list)
-    for phase in record.phases("eval"):
-        if phase.loss is not None and math.isfinite(phase.loss):
-            groups[phase.loader, str(phase.losses[0].get("site"))].append(phase)
+    groups = _evaluations(record)
     if groups and max(map(len, groups.values())) <= AFTER:
         yield NotEnough(needs=f"more than {AFTER} evaluations")
     turns = [turn for phases in groups.values() if (turn := _turn(phases)) and _training_fell(record, turn)]
@@ -85,8 +83,43 @@ def in_run(record: Record) -> Iterator[Finding | NotEnough]:
         yield _finding(record, max(turns, key=lambda turn: turn.rise))
 
 
+def readings(record: Record) -> Iterator[tuple[str, float]]:
+    """What this run reads on each threshold: the constant's name, and the number held against it."""
+    turns = [turn for phases in _evaluations(record).values() if (turn := _lowest(phases)) and turn.rise > 0]
+    if turns:
+        turn = max(turns, key=lambda turn: turn.rise)
+        if turn.error > 0:
+            yield "ERRORS", turn.rise / turn.error
+        if turn.wobble > 0:
+            yield "WOBBLES", turn.rise / turn.wobble
+        if turn.lowest:
+            yield "RISE", turn.rise / abs(turn.lowest)
+        then, now = _training(record, turn)
+        if then > 0 and now > 0:
+            yield "FALL", now / then
+
+
+def _evaluations(record: Record) -> dict[object, list[Phase]]:
+    """The evaluations whose loss is finite, those of one loader and place together."""
+    groups: dict[object, list[Phase]] = defaultdict(list)
+    for phase in record.phases("eval"):
+        if phase.loss is not None and math.isfinite(phase.loss):
+            groups[phase.loader, str(phase.losses[0].get("site"))].append(phase)
+    return groups
+
+
 def _turn(phases: Sequence[Phase]) -> Turn | None:
     """The turning point, if the loss has risen from it by more than its noise."""
+    turn = _lowest(phases)
+    if turn is None:
+        return None
+    enough = max(ERRORS * turn.error, WOBBLES * turn.wobble, RISE * abs(turn.lowest))
+    risen = min(phase.loss or 0.0 for phase in phases[-AFTER:]) > turn.lowest + turn.error
+    return turn if turn.rise > enough and risen else None
+
+
+def _lowest(phases: Sequence[Phase]) -> Turn | None:
+    """The evaluation with the lowest loss, beside the last ones; None if there are too few of them."""
     losses = [phase.loss or 0.0 for phase in phases]
     if len(losses) <= AFTER:
         return None
@@ -96,20 +129,19 @@ def _turn(phases: Sequence[Phase]) -> Turn | None:
     late = median(rest[-max(AFTER, len(rest) // 3) :])
     error = median(_error(phases[turning], phase) for phase in phases[-AFTER:])
     wobble = median(abs(b - a) for a, b in itertools.pairwise(losses))
-    turn = Turn(phases[turning].last_step, smooth[turning], late, error, phases)
-    enough = max(ERRORS * error, WOBBLES * wobble, RISE * abs(turn.lowest))
-    return turn if turn.rise > enough and min(losses[-AFTER:]) > turn.lowest + error else None
+    return Turn(phases[turning].last_step, smooth[turning], late, error, wobble, phases)
 
 
 def _error(low: Phase, late: Phase) -> float:
     """The standard error of the difference of two evaluations.
 
-    Batch by batch where both saw the same number of batches, as they then saw the same samples; else from each one's
-    own error; guessed from the number of samples where one batch was all.
+    Batch by batch where both saw the same number of batches, as they then saw the same samples; stretch by stretch of
+    the batches where those were few; else from each one's own error, or guessed from the number of samples.
     """
-    pairs = list(zip(low.losses[0].get("each", ()), late.losses[0].get("each", ()), strict=False))
-    if len(pairs) == low.batches == late.batches > 2:
-        return float(stdev(after - before for before, after in pairs)) / math.sqrt(len(pairs))
+    before, after = low.losses[0].get("each", ()), late.losses[0].get("each", ())
+    pairs = list(zip(before, after, strict=False))
+    if low.batches == late.batches <= len(before) == len(after) and len(pairs) > 2:
+        return float(stdev(now - then for then, now in pairs)) / math.sqrt(len(pairs))
     if low.loss_error is not None and late.loss_error is not None and min(low.batches, late.batches) > 2:
         return math.hypot(low.loss_error, late.loss_error)
     return SPREAD * abs(low.loss or 0.0) / math.sqrt(low.losses[0].get("samples") or 1)
@@ -117,14 +149,16 @@ def _error(low: Phase, late: Phase) -> float:
 
 def _training_fell(record: Record, turn: Turn) -> bool:
     """Did training loss go on falling after the turning point, to below the validation loss?"""
-    series = record.training_loss().finite or record.objective.finite
-    before = [value for step, value in series if step <= turn.step][-AFTER:]
-    after = series.latest(max(AFTER, len(series) // 10)).values
-    if not before or not after:
-        return False
-    then, now = mean(before), mean(after)
+    then, now = _training(record, turn)
     fell = now < FALL * then if then > 0 and now > 0 else then - now > turn.error
     return fell and now < turn.lowest
+
+
+def _training(record: Record, turn: Turn) -> tuple[float, float]:
+    """The training loss around the turning point, and at the end; NaN where there is none."""
+    series = record.training_loss().finite or record.objective.finite
+    before = series.between(0, turn.step).latest(AFTER)
+    return before.mean, series.latest(max(AFTER, len(series) // 10)).mean
 
 
 def _finding(record: Record, turn: Turn) -> Finding:

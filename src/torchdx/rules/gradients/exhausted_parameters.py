@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 code, family, severity = "TDX213", "gradients", "error"
 needs: frozenset[str] = frozenset()
-explains = frozenset({"not-learning", "exploding-gradient"})
+explains = frozenset({"not-learning", "exploding-gradient", "clipping-out-of-place"})
 
 MADE_BY = words("parameters named_parameters")
 WRAPPED_BY = words("filter map itertools.chain zip enumerate")

@@ -41,7 +41,13 @@ if TYPE_CHECKING:
 code, family, severity = "TDX210", "gradients", "error"
 needs: frozenset[str] = frozenset()
 explains = frozenset(
-    {"not-learning", "parameter-not-optimised", "learning-rate-too-low", "gradients-cleared-before-step"}
+    {
+        "not-learning",
+        "parameter-not-optimised",
+        "learning-rate-too-low",
+        "gradients-cleared-before-step",
+        "cannot-fit-one-batch",
+    }
 )
 
 LOSSES = frozenset(KINDS.values())

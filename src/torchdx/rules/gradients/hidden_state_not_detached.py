@@ -20,10 +20,12 @@ through time.
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from torchdx.finding import Finding, Fix
+from torchdx.record import site_of
 from torchdx.source import Call, edits
 from torchdx.source.flow import reaching
 from torchdx.source.graphs import differentiated, history_of
@@ -31,14 +33,16 @@ from torchdx.source.reading import words
 from torchdx.source.values import Group, Item, Result
 
 if TYPE_CHECKING:
+    from torchdx.record import Record
     from torchdx.source import Program, SourceFile
     from torchdx.source.index import LoopNode
     from torchdx.source.values import Value
 
 code, family, severity = "TDX209", "gradients", "error"
 needs: frozenset[str] = frozenset()
-explains: frozenset[str] = frozenset()
+explains = frozenset({"growing-graph", "graph-used-after-step", "recurrent-state-leak", "slow"})
 
+FAILS = re.compile(r"backward through the graph a second time|modified by an inplace operation")
 RECURRENT = words("RNN LSTM GRU RNNCell LSTMCell GRUCell")
 
 
@@ -62,6 +66,25 @@ def in_source(program: Program) -> Iterator[Finding]:
                     cure=f"write `{_detaching(call, states)}` after the backward pass",
                     confidence=0.95,
                 )
+
+
+def in_run(record: Record) -> Iterator[Finding]:
+    """A layer that was handed a state with the graph of an earlier step, where backward then failed on that graph."""
+    error = record.ended.get("exception") or {}
+    if error.get("type") != "RuntimeError" or not FAILS.search(error.get("text", "")):
+        return
+    last = [fact for fact in record.process.all("carried") if fact["graph"] and fact["step"] > record.steps]
+    if last:
+        layer = record.process.layers.get(str(last[-1]["module"]))
+        yield Finding(
+            message=f"at step {last[-1]['step']} the state handed to {f'`{layer.name}`' if layer else 'the layer'} "
+            "hung on the graph of an earlier step, and backward failed there",
+            site=site_of(last[-1]["site"]),
+            layer=layer.name if layer else "",
+            evidence={"step": last[-1]["step"], "error": error["text"][:80]},
+            cure="detach the state after each step",
+            confidence=0.95,
+        )
 
 
 def _is_guarded(file: SourceFile, node: ast.AST, loop: LoopNode) -> bool:

@@ -25,6 +25,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from torchdx.finding import Finding, Fix
+from torchdx.record import site_of
 from torchdx.source import edits
 from torchdx.source.effects import without_gradient
 from torchdx.source.flow import reaching
@@ -34,12 +35,20 @@ from torchdx.source.tensors import is_tensor
 from torchdx.source.values import Group, Literal
 
 if TYPE_CHECKING:
+    from torchdx.record import Record
     from torchdx.source import Call, Program, SourceFile
     from torchdx.source.index import Binding, LoopNode, Scope
 
 code, family, severity = "TDX208", "gradients", "warning"
 needs: frozenset[str] = frozenset()
-explains: frozenset[str] = frozenset()
+explains = frozenset({"slow"})
+
+KEPT = 6
+"""Graphs of the first steps that are all still kept. A variable that holds the best or the last loss keeps one."""
+PASSES = 2.0
+"""Passes over the data after which they are: whoever empties a list once an epoch has done so by then."""
+STEPS = 1000
+"""Steps in place of that, where no loader is known."""
 
 SAME = words("mean sum cpu clone to float double squeeze view reshape contiguous")
 SIDES = (ast.Add, ast.Sub, ast.Mult, ast.Div)
@@ -79,6 +88,42 @@ def in_source(program: Program) -> Iterator[Finding]:
                     cure=f"keep the number: `{file.text_of(node)}.item()`, or `.detach()`",
                     confidence=0.9,
                 )
+
+
+def readings(record: Record) -> Iterator[tuple[str, float]]:
+    """How many graphs were kept at last, and after how many passes, or steps, the oldest was."""
+    told = record.process.all("graph")
+    if told:
+        yield "KEPT", told[-1]["kept"]
+        yield ("PASSES" if _batches(record) else "STEPS"), _age(record)
+
+
+def in_run(record: Record) -> Iterator[Finding]:
+    """Graphs of the first steps, every one of which is still kept long after backward was run through it."""
+    last = record.process.last("graph")
+    if not last or last["kept"] < max(KEPT, last["sealed"] - 2) or last["oldest"] > 1:
+        return
+    if (last.get("through") or 0) < KEPT and _age(record) >= (PASSES if _batches(record) else STEPS):
+        yield Finding(
+            message=f"after {last['step']} steps the graphs of {last['kept']} losses, all that were followed, are kept",
+            site=site_of(last["site"]),
+            evidence={"steps": last["step"], "graphs followed": last["sealed"], "graphs kept": last["kept"]},
+            cure="add up and keep numbers: `loss.item()`, or `loss.detach()`",
+            confidence=0.95,
+        )
+
+
+def _age(record: Record) -> float:
+    """How many passes over the training data, or else steps, the oldest graph kept has lived."""
+    last = record.process.last("graph")
+    steps = last["step"] - last["oldest"]
+    return float(steps / (_batches(record) or 1))
+
+
+def _batches(record: Record) -> int | None:
+    """How many batches the loader has that training takes its data from."""
+    trained_on = {phase.loader for phase in record.phases("train")}
+    return max((loader.batches or 0 for loader in record.loaders if loader.id in trained_on), default=0) or None
 
 
 def _loss(call: Call) -> Loss | None:

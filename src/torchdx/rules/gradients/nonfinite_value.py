@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from textwrap import shorten
 from typing import TYPE_CHECKING, Any
 
 from torchdx.finding import Finding, Fix
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from torchdx.source import Call, Program
 
 code, family, severity = "TDX206", "gradients", "error"
-needs = frozenset({"step"})
+needs: frozenset[str] = frozenset()
 explains = frozenset({"non-finite", "not-learning", "diverged"})
 
 FLOOR = 1e-12
@@ -60,7 +61,7 @@ def in_run(record: Record) -> Iterator[Finding]:
         lines = [site_of(told["site"]) for told in record.process.all("nonfinite_line")]
         before = record.objective.between(0, fact["step"] - 1).finite
         yield Finding(
-            message=f"at step {fact['step']} the loss is {fact['value']}: {_told(origin, operation, layer, before)}",
+            message=f"at step {fact['step']} {_seen(fact)}: {_told(origin, operation, layer, before)}",
             site=next(iter(lines), None) or site_of(fact.get("site")),
             layer=layer,
             evidence={
@@ -71,6 +72,13 @@ def in_run(record: Record) -> Iterator[Finding]:
             cure=_cure(origin, operation),
             confidence=0.97,
         )
+
+
+def _seen(fact: Fact) -> str:
+    """How it showed: in the loss, or in an error about values that something refused."""
+    if fact.get("what") == "values":
+        return f"the program ends on values that are not finite ({shorten(fact['value'], 90)})"
+    return f"the loss is {fact['value']}"
 
 
 def _layer(record: Record, origin: Fact) -> str | None:
@@ -85,7 +93,8 @@ def _told(origin: Fact, operation: str, layer: str | None, before: Any) -> str:
     taken = f" of values from {low:.3g} to {high:.3g}" if low is not None and high is not None else ""
     grew = before.last > GREW * before.lowest > 0
     if origin.get("cause") == "input":
-        return f"what goes into {operation} is not finite already, so the data hold NaN or infinity"
+        into = f"what goes into {operation}" if operation else "what was given"
+        return f"{into} is not finite already, so the data hold NaN or infinity"
     if origin.get("cause") == "weights":
         slope = f" (the slope of {operation} can be infinite)" if operation and not grew else ""
         return f"the step before made {origin['nonfinite_parameters']} parameters NaN or infinite{slope}"

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 code, family, severity = "TDX211", "gradients", "error"
 needs: frozenset[str] = frozenset()
-explains = frozenset({"not-learning", "parameter-not-optimised"})
+explains = frozenset({"not-learning", "parameter-not-optimised", "optimizer-of-other-parameters"})
 
 
 @dataclass(frozen=True)

@@ -35,6 +35,10 @@ code, family, severity = "TDX201", "gradients", "warning"
 needs: frozenset[str] = frozenset()
 explains = frozenset({"not-learning"})
 
+LITTLE = 0.5
+"""Share of the loss learnt away below which a random model that is left alone may be what holds the training back:
+random features under a trained head learn more than that on digits (0.8 and more), a starved decoder 0.005."""
+
 ON_PURPOSE = re.compile(
     rb"requires_grad|freez|pretrain|load_state_dict|\.detach\(|from_pretrained|weights=|add_param_group"
 )
@@ -89,6 +93,31 @@ def in_run(record: Record) -> Iterator[Finding]:
             cure=UNKNOWN_TO_MODEL if unknown else ALL,
             confidence=0.95,
         )
+    yield from _whole_model_left(record)
+
+
+def _whole_model_left(record: Record) -> Iterator[Finding]:
+    """A whole model at its random start that the loss sends gradients to, and no optimizer ever holds.
+
+    A model that is not to be trained is loaded, frozen, or used without gradients; and what trains well needs no cure.
+    """
+    pulled = record.process.last("gradients").get("outside", ())
+    left = [p for p in record.unoptimised_parameters() if p.id in pulled and p.is_fresh]
+    if not left or not record.progress.gain < LITTLE or record.left_out_parameters():
+        return
+    layers = list(dict.fromkeys(parameter.layer or parameter.name for parameter in left))
+    yield Finding(
+        message=f"a whole model, with {', '.join(f'`{layer}`' for layer in layers[:4])}, gets gradients and belongs to "
+        "no optimizer: it stays at its random start",
+        site=record.optimizers[-1].site,
+        layer=layers[0],
+        evidence={
+            "layers without an optimizer": ", ".join(layers),
+            "share of the loss learnt away": record.progress.gain,
+        },
+        cure="give the optimizer the parameters of both models, or freeze the one that is not to be trained",
+        confidence=0.9,
+    )
 
 
 def _siblings(record: Record, model: int | None) -> frozenset[int]:

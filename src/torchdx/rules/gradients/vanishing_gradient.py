@@ -10,8 +10,10 @@ deep plain ReLU net at torch's default initialisation, of variance 1/(3 n), lose
 Helped by ReLU or GELU in place of sigmoid and tanh, batch or layer normalisation, residual connections, initialisation
 that keeps the variance (He for ReLU, Glorot for tanh), and LSTM or GRU in place of a plain recurrent net.
 
-No fault when training gets on all the same, when early layers are nearly at rest on purpose (fine-tuning), or when the
-small gradient belongs to a bias, a gain or an embedding; these are not counted.
+No fault when training gets on all the same, when early layers are nearly at rest on purpose (fine-tuning), when the
+small gradient belongs to a bias, a gain or an embedding (these are not counted), or when the gradient drops at one
+place instead of layer by layer, as before the last matrix of a residual branch that starts at zero. Under an optimizer
+that divides by the gradient's size, such as Adam, early layers move all the same: it is given more time.
 
 Sources: X. Glorot and Y. Bengio, "Understanding the difficulty of training deep feedforward neural networks" (2010);
 K. He et al., arXiv 1502.01852; Y. Bengio et al., "Learning long-term dependencies with gradient descent is difficult"
@@ -21,7 +23,9 @@ K. He et al., arXiv 1502.01852; Y. Bengio et al., "Learning long-term dependenci
 from __future__ import annotations
 
 import ast
+import math
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from torchdx.finding import Finding, Fix, NotEnough
@@ -33,7 +37,7 @@ if TYPE_CHECKING:
 
 code, family, severity = "TDX202", "gradients", "warning"
 needs = frozenset({"gradients", "step"})
-explains = frozenset({"not-learning"})
+explains = frozenset({"not-learning", "cannot-fit-one-batch", "saddle-point"})
 
 FADED = 1e-2
 """Weakest over strongest. The zoo's 17 healthy programs with several weights have medians from 0.037 up; 13 stuck ones
@@ -46,12 +50,21 @@ STEPS = 30
 """Optimizer steps before which no net can be said to be stuck; the examination's own bound."""
 STUCK = 0.2
 """Share of the loss learnt away below which a run is stuck. Healthy ends: 0.42 and more; 12 stuck ones: up to 0.11."""
+GONE, LITTLE = 1e-4, 1 / 3
+"""Weakest over strongest below which nothing but noise arrives, and the share learnt that is little for such a net: the
+layers above learn what they can. Stacks of five to eight sigmoids under Adam: 6e-5 to 1.6e-7, and 0.01 to 0.20."""
+SUDDEN = 0.55
+"""Share of the whole fall, in logarithms, that one layer makes. Three to eight sigmoids and 8 to 25 plain ReLU layers:
+0.10 to 0.49; residual nets whose branches start at zero, or nearly: 0.68 and more."""
+MOVED, PATIENT = 1e-3, 200
+"""Size of a step over that of the first weight from which it does move, and the steps that it is then given: stacks of
+three and four sigmoids under Adam have learnt nothing after 87 steps, and a third after 290."""
 SQUASHING = ("Sigmoid", "Tanh")
 
 
 def in_run(record: Record) -> Iterator[Finding | NotEnough]:
     """The first starved layer of every optimizer's weights, where the run is stuck."""
-    if record.progress.gain >= STUCK or not record.progress.finite:
+    if not record.progress.finite:
         return
     for movement in record.movements:
         spread = movement.spread.finite
@@ -59,8 +72,38 @@ def in_run(record: Record) -> Iterator[Finding | NotEnough]:
             yield NotEnough(f"{STEPS} optimizer steps, {LOOKS} of them looked at")
             continue
         starved = [w for w in movement.weights if _fades(w, movement)]
-        if spread.share(below=FADED) >= SHARE and starved and starved[0] is movement.weights[0]:
+        fades = spread.share(below=FADED) >= SHARE and starved and starved[0] is movement.weights[0]
+        if fades and _is_stuck(record, movement) and _largest_fall(movement) < SUDDEN:
             yield _finding(record, movement, starved)
+
+
+def readings(record: Record) -> Iterator[tuple[str, float]]:
+    """What this run reads on each threshold: the constant's name, and the number held against it."""
+    spreads = [movement.spread.finite for movement in record.movements]
+    spreads = [spread for spread in spreads if len(spread) >= LOOKS]
+    if spreads:
+        yield "FADED", min(spread.median for spread in spreads)
+        yield "SHARE", max(spread.share(below=FADED) for spread in spreads)
+        yield "STUCK", record.progress.gain
+        starved = [movement for movement in record.movements if movement.spread.finite.median < FADED]
+        if falls := [fall for movement in starved if (fall := _largest_fall(movement)) == fall]:
+            yield "SUDDEN", min(falls)
+
+
+def _is_stuck(record: Record, movement: Movement) -> bool:
+    """Did the run learn less than it would have, had the gradient arrived?"""
+    gone = movement.spread.finite.median < GONE
+    if movement.weights[0].update_ratio.median > MOVED and (not gone or record.steps < PATIENT):
+        return False
+    return record.progress.gain < (LITTLE if gone else STUCK)
+
+
+def _largest_fall(movement: Movement) -> float:
+    """The share of the gradient's fall, from the last weight to the first, that lies between two neighbours."""
+    sizes = [math.log(weight.gradient.median) for weight in movement.weights if weight.gradient.median > 0]
+    if len(sizes) < 2 or sizes[-1] <= sizes[0]:
+        return math.nan
+    return max(after - before for before, after in pairwise(sizes)) / (sizes[-1] - sizes[0])
 
 
 def _fades(weight: Parameter, movement: Movement) -> bool:

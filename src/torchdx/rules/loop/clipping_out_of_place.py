@@ -18,24 +18,33 @@ section "Gradient clipping"; Pascanu et al., "On the difficulty of training recu
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from torchdx.finding import Finding, Fix
+from torchdx.record import site_of
 from torchdx.source import Call, edits, optimizer_of
 from torchdx.source.effects import CLIPS, is_scaler
 from torchdx.source.values import Instance
 
 if TYPE_CHECKING:
+    from torchdx.record import Clip, Record
     from torchdx.source import Event, Program, Round
 
 code, family, severity = "TDX904", "loop", "error"
 needs: frozenset[str] = frozenset()
-explains = frozenset({"exploding-gradient", "diverged", "not-learning"})
+explains = frozenset(
+    {"exploding-gradient", "diverged", "not-learning", "learning-rate-too-low", "clipped-nearly-always"}
+)
 
 MEASURES = 1000.0
 """A limit of this size or more cuts nothing off: the call is there for the norm that it returns."""
+ENOUGH = 4
+"""Clippings that must all be alike before the run speaks: one more than the rounds of a warm-up written by hand."""
+ALIKE = 0.02
+"""How far the optimizer's norm may be off the bound over the scale: both are exact, but for the rounding of float32
+(1e-6 off in four sick runs; clipped after `unscale_`, off by the scale, 65,536)."""
 
 
 @dataclass(frozen=True)
@@ -78,6 +87,77 @@ def in_source(program: Program) -> Iterator[Finding]:
             confidence=0.95 if sure else 0.85,
             severity=None if sure else "warning",
         )
+
+
+def in_run(record: Record) -> Iterator[Finding]:
+    """Clipping that limited nothing, or everything, at every step that was seen of it."""
+    clips = [clip for clip in record.clips if not clip.bound >= MEASURES]
+    places = [fact for fact in record.process.all("clipping") if not fact["bound"] >= MEASURES]
+    if len(clips) < ENOUGH or len(places) != 1:
+        return
+    said = _never_between(clips) or _on_nothing(clips) or _on_scaled(clips)
+    if said is not None:
+        message, cure = said
+        yield Finding(
+            message=message,
+            site=site_of(places[0]["site"]),
+            evidence={
+                "clippings seen": len(clips),
+                "norm": [clip.norm for clip in clips[:20]],
+                "bound": clips[0].bound,
+                "norm that the optimizer got": [clip.left for clip in clips if clip.left is not None][:20],
+            },
+            cure=cure,
+            confidence=0.95,
+        )
+
+
+def readings(record: Record) -> Iterator[tuple[str, float]]:
+    """What this run reads on each threshold: the constant's name, and the number held against it."""
+    if record.clips:
+        yield "ENOUGH", len(record.clips)
+        yield "MEASURES", max(clip.bound for clip in record.clips)
+        scaled = [_off(clip) for clip in record.clips if clip.left and clip.scale > 1]
+        yield from (("ALIKE", off) for off in sorted(scaled)[:1])
+
+
+def _never_between(clips: Sequence[Clip]) -> tuple[str, str] | None:
+    """Did a backward pass always come between the clipping and the step, on gradients that were cleared before?"""
+    if all(clip.before == 0 and clip.backwards and clip.cleared is not False for clip in clips):
+        told = f"each of {len(clips)} clippings took place before the backward pass of its step: nothing was limited"
+        return told, "clip between backward() and step()"
+    return None
+
+
+def _on_nothing(clips: Sequence[Clip]) -> tuple[str, str] | None:
+    """Did what was clipped never have a gradient, while that which the optimizer stepped did?
+
+    The first is left out: a generator of parameters is used up by it.
+    """
+    clips = clips[1:]
+    left = [clip.left for clip in clips if clip.left is not None]
+    if all(clip.norm == 0 for clip in clips) and left and all(norm > 0 for norm in left):
+        told = f"what is clipped has no gradient (its norm was 0 in each of {len(clips)} steps), while the optimizer's "
+        return f"{told}gradients had a norm of {left[-1]:.3g}", "clip the parameters that the optimizer holds"
+    return None
+
+
+def _on_scaled(clips: Sequence[Clip]) -> tuple[str, str] | None:
+    """Was the norm that the optimizer got the clipped one, divided by the scale?"""
+    seen = [clip for clip in clips if clip.left]
+    if len(seen) >= 2 and all(clip.scale > 1 for clip in clips) and all(_off(clip) < ALIKE for clip in seen):
+        last = seen[-1]
+        told = f"gradients are clipped while they are multiplied by {last.scale:g}: of a norm of {last.norm:.3g} "
+        told += f"{min(last.bound, last.norm):.3g} is left, and then divided by the scale, {last.left:.2g}"
+        return told, "call `scaler.unscale_(optimizer)` before clipping"
+    return None
+
+
+def _off(clip: Clip) -> float:
+    """How far the optimizer's norm is off the clipped norm over the scale, where clipping cut off something."""
+    if not clip.left or not clip.norm > 2 * clip.bound:
+        return math.inf
+    return abs(clip.left * clip.scale / clip.bound - 1)
 
 
 def _misplaced(program: Program) -> Iterator[Misplaced]:

@@ -31,7 +31,7 @@ from torchdx.source.phases import all_owners
 from torchdx.source.values import Instance
 
 if TYPE_CHECKING:
-    from torchdx.record import Record
+    from torchdx.record import Optimizer, Record
     from torchdx.source import Event, Expression, Program, TrainingLoop
     from torchdx.source.values import Value
 
@@ -77,8 +77,7 @@ def in_source(program: Program) -> Iterator[Finding]:
 def in_run(record: Record) -> Iterator[Finding]:
     """Every optimizer whose gradients were still those of its step before when the next backward pass began."""
     for optimizer in record.optimizers:
-        told = [f["cleared"] for f in record.process.all("step") if f.get("optimizer") == optimizer.id]
-        told = [cleared for cleared in told if cleared is not None]
+        told = _told(record, optimizer)
         left = told.count(False)
         looks = (look for look in record.process.all("gradients") if look.get("optimizer") == optimizer.id)
         norm = Series.of((look["step"], look.get("norm")) for look in looks).finite
@@ -94,6 +93,19 @@ def in_run(record: Record) -> Iterator[Finding]:
                 cure="call `zero_grad()` once a round",
                 confidence=0.98,
             )
+
+
+def readings(record: Record) -> Iterator[tuple[str, float]]:
+    """What this run reads on each threshold: the constant's name, and the number held against it."""
+    told = [t for optimizer in record.optimizers if len(t := _told(record, optimizer)) >= JUDGED]
+    if told:
+        yield "SHARE", max(cleared.count(False) / len(cleared) for cleared in told)
+
+
+def _told(record: Record, optimizer: Optimizer) -> list[bool]:
+    """For each step of an optimizer of which it could be told: were the gradients of the step before cleared?"""
+    told = (fact.get("cleared") for fact in record.process.all("step") if fact.get("optimizer") == optimizer.id)
+    return [cleared for cleared in told if cleared is not None]
 
 
 def _is_known(loop: TrainingLoop, event: Event) -> bool:

@@ -24,22 +24,29 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from torchdx.finding import Finding, Fix
+from torchdx.record import site_of
 from torchdx.source import Call, edits
 from torchdx.source.index import word_of
 from torchdx.source.reading import words
 from torchdx.source.values import SCHEDULERS, Instance
 
 if TYPE_CHECKING:
+    from torchdx.record import Fact, Record
     from torchdx.source import Program, Round, SourceFile
     from torchdx.source.index import LoopNode
 
 code, family, severity = "TDX908", "loop", "error"
 needs: frozenset[str] = frozenset()
-explains = frozenset({"not-learning"})
+explains = frozenset({"not-learning", "parameter-not-optimised", "gradients-not-cleared"})
 
 BY_HAND = re.compile(rb"\.grad\b|\.data\s*([-+*/]?=[^=]|\.\w+_\()|autograd\.grad")
 KNOWING = words("zero_grad state_dict load_state_dict add_param_group print len id isinstance")
 """What may be done with an optimizer, or to it, without a step being hidden there."""
+
+
+LOOKS, STEPS = 3, 30
+"""Looks at which every parameter of an optimizer held a gradient, and steps of other optimizers, after which one that
+never took a step was forgotten: exact, and enough to leave out a start at which others go first."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +68,39 @@ def in_source(program: Program) -> Iterator[Finding]:
             cure=f"call `{gap.line}`" if gap.line else "run backward() on the loss before the step",
             confidence=0.95,
         )
+
+
+def in_run(record: Record) -> Iterator[Finding]:
+    """Every optimizer that took no step in a whole run, though its parameters, which no other has, got gradients."""
+    if record.steps < STEPS or record.ended.get("stopped") or record.ended.get("exception"):
+        return
+    for fact in _unstepped(record):
+        if fact["looks"] >= LOOKS:
+            layers = [p.layer or p.name for p in record.parameters if p.id in fact["params"]]
+            yield Finding(
+                message=f"{fact['cls']} never took a step, in {record.steps} steps of other optimizers, though all its "
+                f"{len(fact['params'])} parameters got gradients: they stay as they started",
+                site=site_of(fact.get("site")),
+                layer=next(iter(layers), None),
+                evidence={"parameters": len(fact["params"]), "looks at their gradients": fact["looks"]},
+                cure="call its step() after the backward pass of the loss that is meant for it",
+                confidence=0.95,
+            )
+
+
+def readings(record: Record) -> Iterator[tuple[str, float]]:
+    """The most looks at which an optimizer that never took a step had gradients for all its parameters."""
+    looks = [fact["looks"] for fact in _unstepped(record)]
+    yield "LOOKS", max(looks, default=0)
+    yield "STEPS", record.steps
+
+
+def _unstepped(record: Record) -> Iterator[Fact]:
+    """Optimizers without a step whose parameters no other steps, and nothing else changed."""
+    held = frozenset().union(*(optimizer.parameter_ids for optimizer in record.optimizers))
+    for fact in record.process.all("unstepped"):
+        if record.ended and not fact["moved"] and held.isdisjoint(fact["params"]):
+            yield fact
 
 
 def _gaps(program: Program) -> Iterator[Gap]:

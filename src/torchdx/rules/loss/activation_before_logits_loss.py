@@ -27,11 +27,12 @@ from torchdx.source.endings import DROPOUTS, makers_of
 from torchdx.source.values import Result, literal
 
 if TYPE_CHECKING:
+    from torchdx.record import Record
     from torchdx.source import LossUse, Program
 
 code, family, severity = "TDX613", "loss", "warning"
-needs: frozenset[str] = frozenset()
-explains = frozenset({"not-learning"})
+needs = frozenset({"loss"})
+explains = frozenset({"not-learning", "class-never-right"})
 
 LOSSES = ("cross_entropy", "binary_cross_entropy_with_logits")
 CONSEQUENCES = {
@@ -41,6 +42,8 @@ CONSEQUENCES = {
     "hardtanh": "the scores lie between bounds, however sure the model is",
     "dropout": "scores are set to 0 at random",
 }
+MADE_BY = {"ReluBackward0": "relu", "TanhBackward0": "tanh", "HardtanhBackward0": "hardtanh"}
+"""What autograd calls the operations of which a run shows that they come last."""
 
 
 def in_source(program: Program) -> Iterator[Finding]:
@@ -55,13 +58,29 @@ def in_source(program: Program) -> Iterator[Finding]:
         where = results[0].home.site.seen_from(use.site.path)
         yield Finding(
             message=f"`{use.kind}` takes its input as logits, and a {operation} ({where}) stands after the last layer: "
-            + _consequence(use, operation),
+            + _consequence(use.kind, operation),
             site=use.site,
             evidence={"operation": operation, "operation_at": places[0]},
             cure=f"give the loss the logits: leave out the {operation} after the last layer",
             confidence=0.95,
-            severity=_severity(use, operation),
+            severity=_severity(use.kind, operation),
         )
+
+
+def in_run(record: Record) -> Iterator[Finding]:
+    """Every loss on logits whose input came right out of an activation, each time it was looked at."""
+    for use in record.losses_called(*LOSSES):
+        operation = MADE_BY.get("".join({str(look["input"].get("made_by")) for look in use.calls()}), "")
+        if operation:
+            yield Finding(
+                message=f"`{use.function}` takes its input as logits, and at all {len(list(use.calls()))} looks that "
+                f"came right out of a {operation}: {_consequence(use.function, operation)}",
+                site=use.site,
+                evidence={"operation": operation, "training loss": use.series().latest(5).mean},
+                cure=f"give the loss the logits: leave out the {operation} after the last layer",
+                confidence=0.95,
+                severity=_severity(use.function, operation),
+            )
 
 
 def _between(use: LossUse) -> tuple[str, tuple[Result, ...]]:
@@ -89,14 +108,14 @@ def _drops(maker: Result) -> bool:
     return isinstance(given, float) and given > 0
 
 
-def _consequence(use: LossUse, operation: str) -> str:
-    if use.kind != "cross_entropy" and operation.startswith("relu"):
+def _consequence(loss: str, operation: str) -> str:
+    if loss != "cross_entropy" and operation.startswith("relu"):
         return "no probability can be below 0.5"
     return CONSEQUENCES[operation]
 
 
-def _severity(use: LossUse, operation: str) -> Severity | None:
-    return "error" if use.kind != "cross_entropy" and operation.startswith("relu") else None
+def _severity(loss: str, operation: str) -> Severity | None:
+    return "error" if loss != "cross_entropy" and operation.startswith("relu") else None
 
 
 def treat(program: Program, finding: Finding) -> Iterator[Fix]:

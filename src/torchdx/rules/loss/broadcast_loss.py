@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 code, family, severity = "TDX606", "loss", "error"
 needs = frozenset({"loss"})
-explains = frozenset({"not-learning"})
+explains = frozenset({"not-learning", "cannot-fit-one-batch", "labels-unrelated"})
 
 ELEMENTWISE = ("mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss", "poisson_nll_loss")
 """Losses that broadcast; the binary cross entropies refuse shapes that differ."""

@@ -47,16 +47,27 @@ WIDE = 2.0
 
 def in_run(record: Record) -> Iterator[Finding]:
     """The classifier's first loss, where nothing but a mean cross entropy of a fresh model went into it."""
+    look, classes = _first_look(record), record.classes
+    if look is not None and classes and look["value"] > OFF * math.log(classes):
+        layer = _last_layer(record, look)
+        if layer is not None:
+            yield _finding(record, layer, look, look["value"], math.log(classes))
+
+
+def readings(record: Record) -> Iterator[tuple[str, float]]:
+    """What this run reads on each threshold: the constant's name, and the number held against it."""
+    look, classes = _first_look(record), record.classes
+    if look is not None and classes:
+        yield "OFF", look["value"] / math.log(classes)
+
+
+def _first_look(record: Record) -> Fact | None:
+    """The classifier's first loss, if it is plain and finite; else None."""
     use = record.classification
     look = next(use.calls(), None) if use is not None else None
-    if use is None or look is None or not _is_plain(record, use, look):
-        return
-    classes, first = record.classes, look.get("value")
-    layer = _last_layer(record, look) if classes else None
-    if not classes or classes < 2 or first is None or not math.isfinite(first) or layer is None:
-        return
-    if first > OFF * math.log(classes):
-        yield _finding(record, layer, look, first, math.log(classes))
+    if use is None or look is None or (record.classes or 0) < 2 or not _is_plain(record, use, look):
+        return None
+    return look if math.isfinite(look.get("value") or math.nan) else None
 
 
 def _is_plain(record: Record, use: LossUse, look: Fact) -> bool:

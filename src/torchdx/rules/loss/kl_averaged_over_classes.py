@@ -16,7 +16,7 @@ Sources: PyTorch documentation, `torch.nn.KLDivLoss`: "reduction='mean' doesn't 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from torchdx.finding import Finding, Fix
@@ -24,10 +24,11 @@ from torchdx.source import edits
 from torchdx.source.values import literal
 
 if TYPE_CHECKING:
+    from torchdx.record import Record
     from torchdx.source import Call, LossUse, Program
 
 code, family, severity = "TDX611", "loss", "note"
-needs: frozenset[str] = frozenset()
+needs = frozenset({"loss"})
 explains: frozenset[str] = frozenset()
 
 
@@ -42,6 +43,23 @@ def in_source(program: Program) -> Iterator[Finding]:
             cure='write reduction="batchmean"',
             confidence=0.95,
         )
+
+
+def in_run(record: Record) -> Iterator[Finding]:
+    """Every divergence over several classes that was averaged over them, too, beside another loss."""
+    if len({use.function for use in record.losses}) < 2:
+        return  # alone, its scale may not matter
+    for use in record.losses_called("kl_div"):
+        shape: Sequence[int] = next((look["input"].get("shape", ()) for look in use.calls()), ())
+        if use.option("reduction") == "mean" and len(shape) > 1 and shape[-1] > 1:
+            yield Finding(
+                message=f"`kl_div` averages over the {shape[-1]} classes, too: it is the divergence divided by their "
+                "number",
+                site=use.site,
+                evidence={"reduction": "mean", "input shape": str(tuple(shape))},
+                cure='write reduction="batchmean"',
+                confidence=0.9,
+            )
 
 
 def _home(use: LossUse) -> Call:

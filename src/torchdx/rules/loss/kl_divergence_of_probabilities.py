@@ -27,6 +27,7 @@ from torchdx.source import edits, ending_of
 from torchdx.source.values import literal
 
 if TYPE_CHECKING:
+    from torchdx.record import LossUse as Measured
     from torchdx.record import Record
     from torchdx.source import LossUse, Program
     from torchdx.source.values import Result
@@ -59,7 +60,7 @@ def in_run(record: Record) -> Iterator[Finding]:
     """Every divergence whose input had positive values, or whose target negative ones, at every look in training."""
     for use in record.losses_called("kl_div"):
         looks = list(use.calls())
-        highest = min((look["input"].get("max", 0.0) for look in looks), default=0.0)
+        highest = greatest_input(use)
         lowest = max((look["target"].get("min", 0.0) for look in looks), default=0.0)
         if highest > POSITIVE:
             kind = "probabilities" if use.input_is("probabilities") or use.input_is("unit") else "no log-probabilities"
@@ -75,6 +76,18 @@ def in_run(record: Record) -> Iterator[Finding]:
             cure='use kl_div(log_softmax(logits, dim=-1), p, reduction="batchmean")',
             confidence=0.97,
         )
+
+
+def readings(record: Record) -> Iterator[tuple[str, float]]:
+    """What this run reads on each threshold: the constant's name, and the number held against it."""
+    highest = [greatest_input(use) for use in record.losses_called("kl_div") if any(True for _ in use.calls())]
+    if highest:
+        yield "POSITIVE", max(highest)
+
+
+def greatest_input(use: Measured) -> float:
+    """The greatest input, at the look where it was least."""
+    return float(min((look["input"].get("max", 0.0) for look in use.calls()), default=0.0))
 
 
 def _fault(use: LossUse) -> str:

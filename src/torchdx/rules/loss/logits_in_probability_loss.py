@@ -24,11 +24,15 @@ from torchdx.source import edits
 from torchdx.source.losses import exchanged
 
 if TYPE_CHECKING:
+    from torchdx.record import Record
     from torchdx.source import Program
 
 code, family, severity = "TDX607", "loss", "error"
-needs: frozenset[str] = frozenset()
+needs = frozenset({"loss"})
 explains: frozenset[str] = frozenset()
+
+LINEAR = "AddmmBackward0"
+"""What autograd calls a linear layer with a bias; a product alone may well mix probabilities."""
 
 
 def in_source(program: Program) -> Iterator[Finding]:
@@ -46,6 +50,25 @@ def in_source(program: Program) -> Iterator[Finding]:
             cure="use binary_cross_entropy_with_logits (BCEWithLogitsLoss), which applies the sigmoid itself",
             confidence=0.97,
         )
+
+
+def in_run(record: Record) -> Iterator[Finding]:
+    """Every binary cross entropy whose input came right out of a linear layer at each look."""
+    for use in record.losses_called("binary_cross_entropy"):
+        looks = list(use.calls())
+        made_by = {look["input"].get("made_by") for look in looks}
+        if made_by == {LINEAR}:
+            yield Finding(
+                message="`binary_cross_entropy` needs probabilities, and was given raw scores, right out of a linear "
+                f"layer, at all {len(looks)} looks: they were between 0 and 1 by luck",
+                site=use.site,
+                evidence={
+                    "least input": min((look["input"].get("min", 0.0) for look in looks), default=0.0),
+                    "greatest input": max((look["input"].get("max", 0.0) for look in looks), default=0.0),
+                },
+                cure="use binary_cross_entropy_with_logits (BCEWithLogitsLoss), which applies the sigmoid itself",
+                confidence=0.97,
+            )
 
 
 def treat(program: Program, finding: Finding) -> Iterator[Fix]:

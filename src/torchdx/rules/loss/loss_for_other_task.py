@@ -16,6 +16,7 @@ Sources: PyTorch documentation, `torch.nn.CrossEntropyLoss` and `torch.nn.BCELos
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -27,11 +28,22 @@ from torchdx.source.values import Result, Value, literal
 from torchdx.source.walks import walk
 
 if TYPE_CHECKING:
+    from torchdx.record import Fact, Record
+    from torchdx.record import LossUse as Measured
     from torchdx.source import LossUse, Program
 
 code, family, severity = "TDX612", "loss", "error"
-needs: frozenset[str] = frozenset()
+needs = frozenset({"loss"})
 explains = frozenset({"not-learning", "vanishing-gradient"})
+
+BINARY = (
+    "use BCEWithLogitsLoss, with targets in floating point and of the same shape; or give the layer as many outputs as "
+    "there are classes"
+)
+SHARED = "where one class is true, use cross_entropy on the logits; where several may be, a sigmoid"
+
+NO_WHOLE = 0.5
+"""How far from 1 the sum of targets is that are surely no probabilities of classes; smoothed ones sum to 1 exactly."""
 
 LAYERS = ("Linear", "Conv1d", "Conv2d", "Conv3d")
 
@@ -50,10 +62,70 @@ def in_source(program: Program) -> Iterator[Finding]:
                 f"({place.seen_from(use.site.path)}) has made them share one whole",
                 site=use.site,
                 evidence={"operation": "softmax", "operation_at": str(place)},
-                cure="where one class is true, use cross_entropy on the logits; where several may be, a sigmoid",
+                cure=SHARED,
                 confidence=0.8,
                 severity="note",
             )
+
+
+def in_run(record: Record) -> Iterator[Finding]:
+    """Every cross entropy of one column that was 0 each time, and every binary one of a softmax."""
+    for use in record.losses_called("cross_entropy"):
+        looks = list(use.calls())
+        if looks and all(_has_one_column(look) and look.get("value") == 0 for look in looks):
+            yield Finding(
+                message="`cross_entropy` is given one score a sample: over one class the probability is always 1, and "
+                f"the loss was exactly 0 at all {len(looks)} looks",
+                site=use.site,
+                evidence={"outputs": 1, "input shape": str(tuple(looks[0]["input"]["shape"])), "looks": len(looks)},
+                cure=BINARY,
+                confidence=0.99,
+            )
+        if looks and all(_is_one_sample(look) for look in looks) and any(_total_is_off(look) for look in looks):
+            shape = tuple(looks[0]["input"]["shape"])
+            yield Finding(
+                message=f"`cross_entropy` is given one score a sample, in shape {shape}, and takes them for {shape[0]} "
+                "classes of a single sample: a softmax along the batch, and targets that are no distribution",
+                site=use.site,
+                evidence={"input shape": str(shape), "sum of the targets": _total(looks[0]), "looks": len(looks)},
+                cure=BINARY,
+                confidence=0.98,
+            )
+    for use in record.losses_called("binary_cross_entropy"):
+        if _made_by(use) == {"SoftmaxBackward0"}:
+            yield Finding(
+                message="`binary_cross_entropy` judges each class by itself, and a softmax has made them share one "
+                "whole",
+                site=use.site,
+                evidence={"operation": "softmax"},
+                cure=SHARED,
+                confidence=0.8,
+                severity="note",
+            )
+
+
+def _has_one_column(look: Fact) -> bool:
+    shape = look["input"].get("shape", ())
+    return len(shape) > 1 and shape[1] == 1 and shape[0] > 1
+
+
+def _is_one_sample(look: Fact) -> bool:
+    """Are scores and targets, in floating point, of one dimension alone? It is that of the classes then."""
+    shape, target = look["input"].get("shape", ()), look["target"]
+    return len(shape) == 1 and shape[0] > 1 and target.get("shape") == shape and "float" in target.get("dtype", "")
+
+
+def _total(look: Fact) -> float:
+    return float(look["target"].get("mean", math.nan) * math.prod(look["target"]["shape"]))
+
+
+def _total_is_off(look: Fact) -> bool:
+    """Are the targets something else than the probabilities of the classes?"""
+    return abs(_total(look) - 1) > NO_WHOLE
+
+
+def _made_by(use: Measured) -> set[object]:
+    return {look["input"].get("made_by") for look in use.calls()}
 
 
 def _is_flat(layer: Result) -> bool | None:
@@ -71,8 +143,7 @@ def _of_one(use: LossUse, layers: tuple[Result, ...]) -> Finding:
         "one class the probability is always 1, and the loss 0",
         site=use.site,
         evidence={"outputs": 1, "layer_at": str(home.site)},
-        cure="use BCEWithLogitsLoss, with targets in floating point and of the same shape; or give the layer as many "
-        "outputs as there are classes",
+        cure=BINARY,
         confidence=0.95 if proven else 0.85,
         severity=None if proven else "warning",
     )

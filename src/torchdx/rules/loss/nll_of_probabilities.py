@@ -20,7 +20,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from torchdx.finding import Finding, Fix
-from torchdx.rules.loss.kl_divergence_of_probabilities import POSITIVE, in_log
+from torchdx.rules.loss.kl_divergence_of_probabilities import POSITIVE, greatest_input, in_log
 from torchdx.source import edits
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 code, family, severity = "TDX603", "loss", "error"
 needs = frozenset({"loss"})
-explains = frozenset({"not-learning"})
+explains = frozenset({"not-learning", "class-never-right"})
 
 
 def in_source(program: Program) -> Iterator[Finding]:
@@ -50,7 +50,7 @@ def in_run(record: Record) -> Iterator[Finding]:
     """Every likelihood that was given positive values at every look in training."""
     for use in record.losses_called("nll_loss"):
         looks = list(use.calls())
-        highest = min((look["input"].get("max", 0.0) for look in looks), default=0.0)
+        highest = greatest_input(use)
         if highest <= POSITIVE:
             continue
         likely = use.input_is("probabilities") or use.input_is("unit")
@@ -62,6 +62,13 @@ def in_run(record: Record) -> Iterator[Finding]:
             cure="use log_softmax before it, or cross_entropy on the raw scores",
             confidence=0.97,
         )
+
+
+def readings(record: Record) -> Iterator[tuple[str, float]]:
+    """What this run reads on each threshold: the constant's name, and the number held against it."""
+    highest = [greatest_input(use) for use in record.losses_called("nll_loss") if any(True for _ in use.calls())]
+    if highest:
+        yield "POSITIVE", max(highest)
 
 
 def treat(program: Program, finding: Finding) -> Iterator[Fix]:

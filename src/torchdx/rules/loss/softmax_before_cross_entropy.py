@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 code, family, severity = "TDX601", "loss", "error"
 needs = frozenset({"loss"})
-explains = frozenset({"not-learning"})
+explains = frozenset({"not-learning", "class-never-right"})
 
 LOOKS = 5
 """Looks at which values must lie within (0, 1); logits of a fresh model lie on both sides of 0 at the first."""
@@ -92,11 +92,18 @@ def in_run(record: Record) -> Iterator[Finding]:
             )
 
 
+SPREAD = 0.5
+"""How far apart the least and the greatest must lie: logits of a net that hardly learns lie close together anywhere
+(eight sigmoid layers: within 0.1), what comes out of a sigmoid parts as it learns."""
+
+
 def _lie_inside(looks: Sequence[Fact]) -> bool:
     """Do all inputs lie within (0, 1), as a sigmoid's do and logits do not?"""
     inputs = [look["input"] for look in looks]
     known = len(inputs) >= LOOKS and all("min" in given for given in inputs)
-    return known and all(given["min"] > 0 and given["max"] < 1 for given in inputs)
+    if not known or not all(given["min"] > 0 and given["max"] < 1 for given in inputs):
+        return False
+    return bool(max(given["max"] for given in inputs) - min(given["min"] for given in inputs) > SPREAD)
 
 
 def _floor(record: Record, use: Measured) -> dict[str, Any]:

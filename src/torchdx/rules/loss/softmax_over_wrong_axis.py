@@ -28,14 +28,17 @@ from torchdx.source.ranks import rank_of
 from torchdx.source.values import literal
 
 if TYPE_CHECKING:
+    from torchdx.record import Fact, Record
     from torchdx.source import Call, Expression, Program
 
 code, family, severity = "TDX609", "loss", "error"
 needs: frozenset[str] = frozenset()
-explains = frozenset({"not-learning", "initial-loss-off-scale", "overfitting"})
+explains = frozenset({"not-learning", "initial-loss-off-scale", "overfitting", "batch-mixing"})
 
 FUNCTIONS = ("softmax", "log_softmax", "softmin")
 LAYERS = ("Softmax", "LogSoftmax", "Softmin")
+LOOKS = 4
+"""Looks that must all agree: sums over a batch that are all 1, within 1e-2, are no accident even once."""
 
 
 def in_source(program: Program) -> Iterator[Finding]:
@@ -44,6 +47,42 @@ def in_source(program: Program) -> Iterator[Finding]:
     yield from _weights_along_batch(program)
     yield from _chosen_along_batch(program)
     yield from _open(program)
+
+
+def in_run(record: Record) -> Iterator[Finding]:
+    """Every loss that compares classes, and was given what sums to 1 over the samples of each batch."""
+    for use in record.losses_called("nll_loss", "kl_div", "cross_entropy"):
+        for side in ("input", "target"):
+            looks = [look for look in use.calls() if look[side].get("shape")]
+            if len(looks) < LOOKS or not all(look[side].get("along_batch") for look in looks):
+                continue
+            if all(_is_meant(look, side) for look in looks):
+                continue
+            shape = looks[0][side]["shape"]
+            yield Finding(
+                message=f"the {side} of `{use.function}`, of shape {tuple(shape)}, sums to 1 over the {shape[0]} "
+                f"samples of a batch, and not over the {shape[1]} classes of a sample, at all {len(looks)} looks",
+                site=use.site,
+                evidence={"shape": str(tuple(shape)), "looks": len(looks)},
+                cure="write dim=1",
+                confidence=0.97,
+            )
+
+
+def readings(record: Record) -> Iterator[tuple[str, float]]:
+    """At how many looks a loss over classes was given distributions over the batch."""
+    uses = record.losses_called("nll_loss", "kl_div", "cross_entropy")
+    found = [
+        sum(bool(look[side].get("along_batch")) for look in u.calls()) for u in uses for side in ("input", "target")
+    ]
+    if found:
+        yield "LOOKS", max(found)
+
+
+def _is_meant(look: Fact, side: str) -> bool:
+    """Do samples compete on both sides alike, or each with each, as where pairs are matched within a batch?"""
+    shape, other = look[side]["shape"], look["target" if side == "input" else "input"]
+    return shape[0] == shape[1] or bool(other.get("along_batch"))
 
 
 def _along_batch(program: Program) -> Iterator[Finding]:

@@ -24,15 +24,17 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from torchdx.finding import Finding, Fix
+from torchdx.record import site_of
 from torchdx.source import Call, edits
 from torchdx.source.values import literal
 
 if TYPE_CHECKING:
+    from torchdx.record import Record
     from torchdx.source import Expression, Program, UserFunction
 
 code, family, severity = "TDX404", "normalisation", "warning"
 needs: frozenset[str] = frozenset()
-explains: frozenset[str] = frozenset()
+explains = frozenset({"validation-gap"})
 
 KINDS = ("dropout", "dropout1d", "dropout2d", "dropout3d", "alpha_dropout", "feature_alpha_dropout")
 LAYERS = ("Dropout", "Dropout1d", "Dropout2d", "Dropout3d", "AlphaDropout")
@@ -55,6 +57,30 @@ def in_source(program: Program) -> Iterator[Finding]:
         if _is_applied_here(call) and _drops(call.argument(0, "p")) and _is_in_model(call):
             what = "is new, and in training mode, in every call: it drops in evaluation, too"
             yield _finding(call, what, "make it in `__init__`")
+
+
+def in_run(record: Record) -> Iterator[Finding]:
+    """Every place that dropped, while gradients were off, in a module that was in evaluation mode.
+
+    Silent where the same thing was dropped from several times, or the call itself says that it drops.
+    """
+    drops = record.process.all("dropout")
+    if any(fact["again"] for fact in drops):
+        return
+    told = set()
+    for fact in drops:
+        site, made = site_of(fact["site"]), fact["how"] == "made"
+        if site not in told and (made or fact["said"] is False):
+            told.add(site)
+            yield Finding(
+                message=f"the model was in evaluation mode, and a share {fact['rate']:g} of activations was dropped "
+                "all the same",
+                site=site,
+                evidence={"times": sum(site_of(one["site"]) == site for one in drops), "rate": fact["rate"]},
+                cure="make it in `__init__`" if made else "pass `training=self.training`",
+                confidence=0.95,
+                severity="error",
+            )
 
 
 def _finding(call: Call, what: str, cure: str) -> Finding:

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 code, family, severity = "TDX405", "normalisation", "warning"
 needs: frozenset[str] = frozenset()
-explains = frozenset({"validation-gap"})
+explains = frozenset({"validation-gap", "train-eval-gap"})
 
 NORMALISED = re.compile(r"resne[xtsd]|wide_resnet|densenet|mobilenet|efficientnet|regnet|mnasnet|inception|vgg\d+_bn")
 """Models, by the names that torchvision and timm give them, that certainly hold batch normalisation."""

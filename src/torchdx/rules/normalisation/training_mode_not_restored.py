@@ -32,11 +32,12 @@ from torchdx.source.phases import goes_on_after, is_same, optimizes
 from torchdx.source.values import Instance
 
 if TYPE_CHECKING:
+    from torchdx.record import Layer, Record
     from torchdx.source import Event, Program
     from torchdx.source.index import LoopNode
 
 code, family, severity = "TDX406", "normalisation", "error"
-needs: frozenset[str] = frozenset()
+needs = frozenset({"modes", "step"})
 explains = frozenset({"validation-gap"})
 
 FARTHEST = 3
@@ -138,6 +139,52 @@ def _is_made_in(program: Program, found: Round, model: Instance) -> bool:
     calls = [node for node in file.index.calls_in.get(file.scope_of(loop).node, ()) if loop.lineno <= node.lineno]
     inside = [Call(program, file, node) for node in calls if node.lineno <= (loop.end_lineno or 0)]
     return made.function in {function for one in inside for function in program.effects.targets(one)}
+
+
+def in_run(record: Record) -> Iterator[Finding]:
+    """Every model whose layers all went from training into evaluation mode once, for good, and that trained on."""
+    seen: dict[int, list[tuple[int, int, int, int]]] = {}
+    for fact in record.process.all("modes"):
+        for model, (training, of) in fact["models"].items():
+            seen.setdefault(int(model), []).append((fact["step"], training, of, fact["touched"]))
+    for model, changes in seen.items():
+        before, after = changes[0], changes[-1]
+        off = next((change[0] for change in changes if not change[1]), 0)
+        settled = before[1] == before[2] == after[2] and all(not one[1] for one in changes if one[0] >= off)
+        untouched = all(one[3] == 0 for one in changes if one[0] <= off)
+        if off > 1 and settled and untouched and _goes_on(record, model, off):
+            layers = [layer for layer in record.layers if layer.model == model and _differs(layer)]
+            if layers:
+                yield Finding(
+                    message=f"from step {off} on the model is trained in evaluation mode: {_named(layers)} went "
+                    "into it then, and stayed there",
+                    site=layers[0].site,
+                    layer=layers[0].name,
+                    evidence={"first step in evaluation mode": off, "steps": record.steps},
+                    cure="call `.train()` on the model at the start of each round",
+                    confidence=0.95,
+                )
+
+
+def _goes_on(record: Record, model: int, off: int) -> bool:
+    """Does an optimizer that stepped its parameters before step them after it, too, in one and the same training?"""
+    own = {p.id for p in record.parameters if p.model == model and p.trainable}
+    for optimizer in record.optimizers:
+        if own & optimizer.parameter_ids:
+            steps = [fact["n"] for fact in record.process.all("step") if fact.get("optimizer") == optimizer.id]
+            if steps and min(steps) < off < max(steps):
+                return record.latest_start < off - 1
+    return False
+
+
+def _differs(layer: Layer) -> bool:
+    """Does it do another thing in evaluation mode?"""
+    dropout = "Dropout" in layer.cls and layer.config.get("p", 0) > 0
+    return dropout or ("BatchNorm" in layer.cls and layer.config.get("track_running_stats", True) is True)
+
+
+def _named(layers: list[Layer]) -> str:
+    return f"`{layers[0].name}`" if len(layers) == 1 else f"its {len(layers)} layers of dropout or batch normalisation"
 
 
 def treat(program: Program, finding: Finding) -> Iterator[Fix]:

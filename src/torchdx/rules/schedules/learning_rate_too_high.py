@@ -10,8 +10,13 @@ size 0.05 are overwritten by lr = 0.1; ReLU units thrown far off their data die,
 
 Helped by a lower learning rate, warming it up, and clipping the gradient norm.
 
-No fault when large steps come with a falling loss, as early in training or with L-BFGS, or when the model was out of
-order before the first step (inputs of another scale, too large initial weights), as a lower rate would only hide that.
+A loss without a scale, as of a game or an agent, says little: there a step is judged that overwrites the weights as
+they began, and adds more to a layer's outputs than its inputs are.
+
+No fault when large steps come with a falling loss, as early in training, with L-BFGS, or in a model that divides by its
+weights' size; when weights begin near zero, or have far to go, as in a linear model of large targets; or when the model
+was out of order before the first step (inputs of another scale, too large initial weights), as a lower rate would only
+hide that.
 
 Sources: L. N. Smith, arXiv 1506.01186; J. Cohen et al., arXiv 2103.00065; update ratios: A. Karpathy, CS231n, and
 H. Ben Braiek and F. Khomh, "TheDeepChecker" (2023).
@@ -26,7 +31,7 @@ from torchdx.finding import Finding, Fix
 from torchdx.rules.schedules import rounded_rate, with_rate
 
 if TYPE_CHECKING:
-    from torchdx.record import Movement, Record
+    from torchdx.record import Movement, Record, Series
     from torchdx.source import Program
 
 code, family, severity = "TDX701", "schedules", "warning"
@@ -41,6 +46,12 @@ explains = frozenset(
         "nonfinite-value",
         "dead-relu",
         "saturated-activation",
+        "one-class-predictions",
+        "class-never-right",
+        "train-eval-gap",
+        "exhausted-parameters",
+        "posterior-collapse",
+        "parameter-unchanged",
     }
 )
 
@@ -52,22 +63,70 @@ TYPICAL = 0.03
 """What the median look exceeds where none is enormous; healthy medians are at most 0.025."""
 STUCK = 0.1
 """Share of the loss learnt away below which nothing was learnt; healthy classifiers end above 0.9."""
+STEPS = 30
+"""Optimizer steps before which nothing can have been learnt: the examination's own bound."""
 JUMP, FAIR = 3.0, 0.9
 """The early loss rose to this many times the first; or to two thirds of that, in a run that learnt less than FAIR.
 Healthy losses with a scale never rise above 1.26 times their first value."""
+LEARNT = 0.75
+"""Share of the loss of knowing nothing below which a batch's loss had fallen before it leapt to JUMP times that loss,
+in a run that ends where it began; no run that learns ends there, so that other causes of forgetting speak first."""
+OVERWRITES, STRIDE = 3.0, 1.0
+"""Step over weight, and step times the root of a weight's inputs, at one of the first three looks: the weights as they
+began are gone. Healthy: 2.2 and 1.0 at most, 0.4 and 0.3 as a rule (90 programs), but for weights that begin near zero
+(210 and 0.9), linear models (200 and 160, and losses that come back) and a net that divides by its weights' size (140
+and 80), whose losses do not rise; 59 sick ones: 3.4 and 2.0 and more, and losses that rise fivefold and more."""
+FAR, GROWN = 10.0, 30.0
+"""The same step over weight where the loss has no sign, and how many times their size the weights have grown for good,
+or one step in two overwrites them. Healthy games, agents and likelihoods: 2.2, and a growth of 11, at most (8
+programs); two sick ones: 190 and a growth of 680, 1100 and every step."""
 PULL, OFF_SCALE = 60.0, 3.0
 """Out of order from the start: see exploding-gradient; or a first loss of three times that of knowing nothing, where
 healthy ones begin at 0.98 to 1.10 (catalogue, cross entropy at initialisation)."""
+FLAT = 0.5
+"""The same of the share of a squashing layer's outputs on its flat ends: see saturated-activation."""
 AIM = 0.01
 """The step over weight to aim at: the healthy zoo's median."""
 
 
 def in_run(record: Record) -> Iterator[Finding]:
     """Every optimizer whose steps are large beside its weights, in a run that came to harm."""
-    harm = _harm(record)
+    told = set()  # a program may make an optimizer anew at one place in every epoch
     for movement in record.movements:
-        if harm and "LBFGS" not in movement.optimizer.cls and _is_large(movement) and _began_in_order(record, movement):
+        site = str(movement.optimizer.site)
+        if site in told or "LBFGS" in movement.optimizer.cls or not _began_in_order(record, movement):
+            continue
+        harm = (_is_large(movement) and _harm(record, movement)) or _own_harm(movement) or _unlearning(record)
+        if harm:
+            told.add(site)
             yield _finding(record, movement, harm)
+
+
+def readings(record: Record) -> Iterator[tuple[str, float]]:
+    """What this run reads on each threshold: the constant's name, and the number held against it."""
+    moved = [m for m in record.movements if "LBFGS" not in m.optimizer.cls and m.ratio.finite]
+    ratios = [movement.ratio for movement in moved]
+    if moved:
+        yield "OVERWRITES", max(_early(movement)[0] for movement in moved)
+        yield "STRIDE", max(_early(movement)[1] for movement in moved)
+        yield "GROWN", max((m.growth for m in moved if m.growth == m.growth), default=0.0)
+        yield "ENORMOUS", max(ratio.highest for ratio in ratios)
+        yield "LARGE", max(_nine_in_ten(ratio) for ratio in ratios)
+        yield "TYPICAL", max(ratio.median for ratio in ratios)
+    if record.progress.prior is not None or record.progress.plain:
+        yield "STUCK", record.progress.gain
+        yield "FAIR", record.progress.gain
+        yield "JUMP", _leap(record)
+    prior, first = record.progress.prior, record.objective.first
+    if prior and record.movements:
+        yield "OFF_SCALE", first / prior
+        yield "PULL", max(movement.pull.first for movement in record.movements)
+    yield "FLAT", _flat_at_first(record)
+
+
+def _nine_in_ten(ratio: Series) -> float:
+    """What one look in ten exceeds."""
+    return sorted(ratio.finite.values)[int(0.9 * (len(ratio.finite) - 1))]
 
 
 def _is_large(movement: Movement) -> bool:
@@ -77,24 +136,75 @@ def _is_large(movement: Movement) -> bool:
 
 def _began_in_order(record: Record, movement: Movement) -> bool:
     prior, first = record.progress.prior, record.objective.first
-    return not (prior and (first > OFF_SCALE * prior or movement.pull.first > PULL))
+    pulled = movement.pull.first > PULL and not movement.optimizer.is_scale_free
+    if pulled and (prior or movement.own.first > 0):
+        return False
+    return not (prior and first > OFF_SCALE * prior) and not _flat_at_first(record) > FLAT
 
 
-def _harm(record: Record) -> str:
+def _flat_at_first(record: Record) -> float:
+    """The share of outputs on flat ends in the worst inner layer, before any step was taken."""
+    looks = [layer.series("flat") for layer in record.inner_layers("Sigmoid", "Tanh")]
+    return max((flat.first for flat in looks if flat), default=0.0)
+
+
+def _early(movement: Movement) -> tuple[float, float]:
+    """Step over weight and stride at that of the first three looks where the weights were overwritten most."""
+    strides = dict(movement.stride)
+    return max(((ratio, strides.get(step, 0.0)) for step, ratio in movement.ratio.earliest(3)), default=(0.0, 0.0))
+
+
+def _own_harm(movement: Movement) -> str:
+    """What became of weights that the first steps overwrote, in words; empty if they were not, or to no harm."""
+    ratio, stride = _early(movement)
+    loss = movement.own.finite
+    if not (ratio > OVERWRITES and stride > STRIDE and loss):
+        return ""
+    highest = loss.earliest(max(10, len(loss) // 10)).highest
+    if loss.first > 0:
+        returns = len(movement.weights) == 1 and (len(loss) < STEPS or loss.latest(10).mean < loss.first)
+        rises = highest > JUMP * loss.first and not returns
+        return f"its loss rises from {loss.first:.3g} to {highest:.3g} in the first steps" if rises else ""
+    if ratio > FAR and (movement.growth > GROWN or movement.ratio.median > 1):
+        return f"the weights end at {movement.growth:.2g} times their first size"
+    return ""
+
+
+def _harm(record: Record, movement: Movement) -> str:
     """What became of the loss, in words; empty if no harm was done."""
     progress = record.progress
-    loss = record.objective.between(record.latest_start + 1, record.steps)
-    early = loss.finite.between(0, record.latest_start + max(10, (record.steps - record.latest_start) // 10)).highest
-    times = early / loss.first if loss.first > 0 else 0.0
+    times = _leap(record)
     if not progress.finite:
         return "the loss is not finite in the end"
     if progress.prior is None and not progress.plain:
         return ""  # a loss of many terms tells no harm
-    if progress.gain < STUCK:
+    if progress.gain < STUCK and record.steps - record.latest_start >= STEPS:
         return f"the loss ends at {progress.last:.3g}, no better than without learning"
-    if times > JUMP or (times > JUMP * 2 / 3 and progress.gain < FAIR):
-        return f"the loss rises from {loss.first:.3g} to {early:.3g} in the first steps"
+    jumped = times > JUMP or (times > JUMP * 2 / 3 and progress.gain < FAIR)
+    if jumped and len(movement.weights) > 1:  # a linear model's loss is convex: it comes back
+        first = record.objective.between(record.latest_start + 1, record.steps).first
+        return f"the loss rises from {first:.3g} to {times * first:.3g} in the first steps"
     return ""
+
+
+def _unlearning(record: Record) -> str:
+    """How a loss that had fallen leapt and never came back, in words; empty if it did not, or more than one trains."""
+    progress, prior = record.progress, record.progress.prior
+    if not prior or len(record.movements) != 1 or not progress.gain < STUCK:
+        return ""
+    loss = record.objective.between(record.latest_start + 1, record.steps).finite
+    highest = loss.highest
+    lowest = loss.between(0, loss.steps[loss.values.index(highest)]).lowest if loss else prior
+    if not (lowest < LEARNT * prior and highest > JUMP * prior):
+        return ""
+    return f"the loss fell to {lowest:.3g}, leapt to {highest:.3g}, and ends no better than without learning"
+
+
+def _leap(record: Record) -> float:
+    """The highest of the early losses over the first; 0 where the first is not positive."""
+    loss = record.objective.between(record.latest_start + 1, record.steps)
+    early = loss.finite.between(0, record.latest_start + max(10, (record.steps - record.latest_start) // 10)).highest
+    return early / loss.first if loss.first > 0 else 0.0
 
 
 def _finding(record: Record, movement: Movement, harm: str) -> Finding:
@@ -159,6 +269,29 @@ def healthy() -> None:
     model = nn.Sequential(nn.Linear(64, 64), nn.GELU(), nn.Linear(64, 10))
     optimizer = torch.optim.Adam(model.parameters(), lr=0.002)
     for _ in range(10):
+        for batch, labels in loader:
+            optimizer.zero_grad()
+            loss = nn.functional.cross_entropy(model(batch), labels)
+            loss.backward()
+            optimizer.step()
+    print(f"{loss.item():.3f}")
+
+
+def looks_like_it() -> None:
+    import torch
+    from sklearn.datasets import load_digits
+    from torch import nn
+    from torch.utils.data import DataLoader, TensorDataset
+
+    torch.manual_seed(0)
+    digits = load_digits()
+    inputs = torch.tensor(digits.data, dtype=torch.float32) / 8 - 1
+    loader = DataLoader(TensorDataset(inputs, torch.tensor(digits.target)), batch_size=64, shuffle=True)
+    model = nn.Sequential(nn.Linear(64, 64), nn.Tanh(), nn.Linear(64, 10))
+    for weight in (parameter for parameter in model.parameters() if parameter.dim() == 2):
+        nn.init.normal_(weight, std=1e-3)
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.02)
+    for _ in range(6):
         for batch, labels in loader:
             optimizer.zero_grad()
             loss = nn.functional.cross_entropy(model(batch), labels)

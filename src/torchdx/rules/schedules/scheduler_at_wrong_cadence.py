@@ -30,11 +30,12 @@ from torchdx.source.phases import loaders_of
 from torchdx.source.values import SCHEDULERS, Group, Instance, Result, Value, literal
 
 if TYPE_CHECKING:
+    from torchdx.record import Record, Schedule
     from torchdx.source import Event
 
 code, family, severity = "TDX703", "schedules", "error"
 needs: frozenset[str] = frozenset()
-explains = frozenset({"not-learning", "learning-rate-too-low"})
+explains = frozenset({"not-learning", "learning-rate-too-low", "schedule-of-other-length"})
 
 BATCHES, VANISHED = 1000, 1e-6
 """A rate that is below a millionth after a thousand batches was not meant to be stepped by batches."""
@@ -43,9 +44,21 @@ PATIENT = 50
 LENGTHS = {"OneCycleLR": ((4, "steps_per_epoch"), (2, "total_steps")), "CosineAnnealingLR": ((1, "T_max"),)}
 LENGTHS |= {"LinearLR": ((3, "total_iters"),), "PolynomialLR": ((1, "total_iters"),)}
 """Where a scheduler is told how many calls its course takes."""
+SELDOM, OFTEN = 3.0, 3.0
+"""Optimizer steps a call, or calls over the planned ones, from which two units can be told apart."""
+SAME = 0.05
+"""How far the planned length may be from the number of steps taken: len(loader) * epochs is it exactly, and rounding
+of accumulated or dropped batches is below this."""
+FADING = frozenset({"StepLR", "MultiStepLR", "ExponentialLR", "ReduceLROnPlateau"})
+DEAD, EARLY = 2e-3, 0.25
+"""A rate below this share of its highest before this share of the training is over, and ever after. Sick runs were
+there after 0.07 to 0.17 of it (5 digits programs), healthy ones, which do not end so low, after 0.78 or more (8)."""
+LEARNT = 0.9
+"""Share of the loss learnt away from which an early end of the rate did no harm; healthy classifiers end above it."""
 
 AnyLoop: TypeAlias = TrainingLoop | EpochLoop
 Judged: TypeAlias = tuple[str, Severity]
+Counted: TypeAlias = tuple[str, Judged]
 
 
 @dataclass(frozen=True)
@@ -71,6 +84,85 @@ def in_source(program: Program) -> Iterator[Finding]:
             confidence=0.95 if severe == "error" else 0.88,
             severity=None if severe == severity else severe,
         )
+
+
+def in_run(record: Record) -> Iterator[Finding]:
+    """Every scheduler whose course has the length of another unit than its calls, as they were counted."""
+    for schedule in record.schedules:
+        seen = _counted_batches(schedule) or _counted_epochs(schedule)
+        if seen is None and not record.progress.gain > LEARNT:
+            seen = _died_early(schedule)
+        if seen is not None:
+            each, (why, severe) = seen
+            yield Finding(
+                message=f"{schedule.cls} was stepped {schedule.calls} times, once for every {each}, but {why}",
+                site=schedule.site,
+                evidence={
+                    "made_at": str(schedule.made_at),
+                    "calls of step()": schedule.calls,
+                    "optimizer steps": round(schedule.length),
+                    "learning rate": list(schedule.rate.thinned(50).values),
+                },
+                cure=f"step the scheduler once per {'epoch' if each == 'batch' else 'batch'}",
+                confidence=0.95 if severe == "error" else 0.85,
+                severity=None if severe == severity else severe,
+            )
+
+
+def readings(record: Record) -> Iterator[tuple[str, float]]:
+    """What this run reads on each threshold: the constant's name, and the number held against it."""
+    for schedule in record.schedules:
+        yield "SELDOM", schedule.steps_a_call
+        if schedule.planned:
+            if schedule.length > 0:
+                yield "SAME", abs(schedule.planned / schedule.length - 1)
+            yield "OFTEN", schedule.calls / schedule.planned
+        if schedule.cls in FADING:
+            yield "EARLY", schedule.falls_below(DEAD)
+    if record.schedules:
+        yield "LEARNT", record.progress.gain
+
+
+def _counted_batches(schedule: Schedule) -> Counted | None:
+    """Is its course as long as all the optimizer's steps, though it was stepped only now and then?"""
+    planned, length = schedule.planned, schedule.length
+    if not planned or schedule.cls == "StepLR" or schedule.calls < 2 or schedule.steps_a_call < SELDOM:
+        return None
+    if abs(planned / length - 1) > SAME:
+        return None
+    why = f"its course is {planned} calls long, as many as the optimizer took steps"
+    why += f": it got through {schedule.calls / planned:.1%} of it"
+    return "epoch", (why, "error" if schedule.cls == "OneCycleLR" else "warning")
+
+
+def _counted_epochs(schedule: Schedule) -> Counted | None:
+    """Is its course as long as there were epochs, though it was stepped for every batch?"""
+    planned, epochs = schedule.planned, schedule.epochs
+    if not planned or not epochs or schedule.steps_a_call > 1.5 or schedule.calls < OFTEN * planned:
+        return None
+    if round(epochs) != planned or planned < 2 or schedule.cls == "OneCycleLR":
+        return None
+    if schedule.cls == "CosineAnnealingLR":
+        waves = schedule.calls / planned / 2
+        return "batch", (f"T_max is {planned}, the number of epochs: the rate fell and rose {waves:.0f} times", "error")
+    if schedule.cls in ("LinearLR", "PolynomialLR") and schedule.left.last < 0.5:
+        return "batch", (f"its course is {planned} calls long, as many as there were epochs", "warning")
+    return None
+
+
+def _died_early(schedule: Schedule) -> Counted | None:
+    """Was the rate gone within the first part of training, stepped for every batch of several a pass?"""
+    epochs, milestones = schedule.epochs, schedule.options.get("milestones")
+    stepped = schedule.cls in FADING and schedule.steps_a_call <= 1.5 and epochs and schedule.length > SELDOM * epochs
+    ended = schedule.falls_below(DEAD)
+    if stepped and epochs and milestones and SELDOM < milestones[-1] <= epochs:
+        return "batch", (f"its milestones, {milestones}, count epochs, of which there were {epochs:.0f}", "warning")
+    if not stepped or ended > EARLY:
+        return None
+    return "batch", (
+        f"after {ended:.1%} of the training its rate was below {DEAD:g} of its highest, where it stayed",
+        "warning",
+    )
 
 
 def _mismatches(program: Program) -> Iterator[Mismatch]:

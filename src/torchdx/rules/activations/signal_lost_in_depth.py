@@ -1,0 +1,222 @@
+"""The weights start too small or too large for the depth, so that what tells samples apart fades, or explodes.
+
+Seen as a deep network that stays where it began; measured is by how much the outputs of each layer with weights differ
+from sample to sample, at the first looks: by the last layer, next to nothing is left of it, or it has grown a hundred
+times.
+
+Hurts because each layer multiplies the signal by about sqrt(n Var(w)), and ReLU by sqrt(1/2) more. PyTorch's default,
+Var(w) = 1/(3 n), gives 0.41 a layer with ReLU: a hundredth is left after five layers, a millionth after 15, and what
+the output says no longer depends on the input. Gradients fade on their way back by the same factor.
+
+Helped by weights that keep the variance (`nn.init.kaiming_normal_` for ReLU, `nn.init.xavier_normal_` for tanh), by
+normalisation between the layers, and by residual connections.
+
+No fault when the network learns all the same, as a few layers at the default do; when one layer alone is small, as a
+last one that starts at zero; or when sigmoids squash the signal (see vanishing-gradient).
+
+Sources: K. He et al., arXiv 1502.01852; D. Mishkin and J. Matas, "All you need is a good init", arXiv 1511.06422; S. S.
+Schoenholz et al., "Deep Information Propagation", arXiv 1611.01232.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from torchdx.finding import Edit, Finding, Fix
+from torchdx.record.signal import Signal, signals_of
+from torchdx.source import edits
+
+if TYPE_CHECKING:
+    from torchdx.record import Record
+    from torchdx.source import Program, SourceFile
+
+code, family, severity = "TDX309", "activations", "warning"
+needs = frozenset({"signal", "step"})
+explains = frozenset(
+    {
+        "vanishing-gradient",
+        "exploding-gradient",
+        "initial-loss-off-scale",
+        "saturated-activation",
+        "dead-relu",
+        "learning-rate-too-low",
+        "learning-rate-too-high",
+        "parameter-unchanged",
+        "nonfinite-value",
+        "not-learning",
+        "non-finite",
+        "diverged",
+        "cannot-fit-one-batch",
+        "saddle-point",
+    }
+)
+
+LOST = 2e-3
+"""Signal at the last layer over that at the first. Nets that keep the variance lie at 0.37 to 1.4, healthy ones at
+PyTorch's default (up to six hidden layers) at 4.3e-3 and above; ten that do not learn (8 to 15 layers at the default,
+or weights drawn too small) at 1.1e-3 and below."""
+GROWN = 1e2
+"""The same (catalogue, row 47): three nets with weights drawn too large lie at 500 to 3600."""
+DEEP = 5
+"""Layers with weights that a steady fall is judged from; catalogue, row 47: a default start is healthy below."""
+STUCK = 0.2
+"""Share of the loss learnt away below which a net is stuck: vanishing-gradient's bound."""
+POOR = 0.5
+"""Share of the loss learnt away below which a signal too large did harm: exploding-gradient's bound."""
+STEPS = 30
+"""Optimizer steps before which no net can be said to be stuck: the examination's own bound."""
+
+
+def in_run(record: Record) -> Iterator[Finding]:
+    """Every deep model that hands on too little or too much of the signal, and does not learn."""
+    if record.steps < STEPS:
+        return
+    progress, squashed = record.progress, bool(record.inner_layers("Sigmoid"))
+    for signal in signals_of(record, DEEP):
+        if not signal.is_steady:
+            continue
+        lost = signal.ratio < LOST and progress.finite and progress.gain < STUCK and not squashed
+        grown = signal.ratio > GROWN and (not progress.finite or progress.gain < POOR)
+        if lost or grown:
+            yield _finding(record, signal)
+
+
+def readings(record: Record) -> Iterator[tuple[str, float]]:
+    """What this run reads on each threshold: the constant's name, and the number held against it."""
+    ratios = [signal.ratio for signal in signals_of(record, DEEP) if signal.is_steady]
+    if ratios:
+        yield "LOST", min(ratios)
+        yield "GROWN", max(ratios)
+        yield "STUCK", record.progress.gain
+
+
+def _finding(record: Record, signal: Signal) -> Finding:
+    falls = signal.ratio < 1
+    guilty = next(
+        layer
+        for layer, slope in zip(signal.layers[1:], signal.slopes, strict=True)
+        if (slope < 0) == falls and abs(slope) > 0.1
+    )
+    fate = "fades" if falls else "explodes"
+    return Finding(
+        message=f"the signal {fate} with depth: from `{guilty.name}` on each layer multiplies the differences between "
+        f"samples by about {signal.slope:.2g}, and at `{signal.layers[-1].name}` they are {signal.ratio:.1e} of those "
+        f"at `{signal.layers[0].name}`; the loss ends at {record.progress.last:.3g}",
+        site=guilty.site,
+        layer=guilty.name,
+        evidence={
+            "signal of the last layer over the first": signal.ratio,
+            "a layer multiplies it by": signal.slope,
+            "layers with weights": [layer.name for layer in signal.layers],
+            "differences between samples, layer by layer": list(signal.across),
+            "initial deviation of weights": [
+                p.initial.get("std") for layer in signal.layers for p in layer.parameters if p.is_weight
+            ],
+            "tanh": bool(record.inner_layers("Tanh")),
+        },
+        cure=f"start the weights {'larger' if falls else 'smaller'}, with nn.init.kaiming_normal_ (ReLU) or "
+        "nn.init.xavier_normal_ (tanh), normalise between the layers, or add residual connections",
+        confidence=0.9,
+    )
+
+
+def treat(program: Program, finding: Finding) -> Iterator[Fix]:
+    """Draw the weights so that the variance is kept, where they are drawn, or after the model is made."""
+    file = program.file(finding.site.path) if finding.site else None
+    if file is None or finding.site is None:
+        return
+    drawn = "xavier_normal_" if finding.evidence.get("tanh") else "kaiming_normal_"
+    changes = []
+    for call in program.calls(*(f"torch.nn.init.{name}_" for name in ("normal", "uniform", "trunc_normal"))):
+        filled, func = call.argument(0, "tensor"), call.node.func
+        if call.file is not file or filled is None or not isinstance(func, ast.Attribute):
+            continue
+        if filled.text.endswith("weight"):
+            text = f"{file.text_of(func.value)}.{drawn}({filled.text})"
+            changes.append(edits.replace(file, call.node, text))
+    changes = changes or _drawn_after(file, file.node_at(finding.site, ast.Call), drawn)
+    found = edits.fix("keep the variance from layer to layer", file, changes) if changes else None
+    if found is not None:
+        yield found
+
+
+def _drawn_after(file: SourceFile, made: ast.AST | None, drawn: str) -> list[Edit]:
+    """A line that draws all matrices and kernels, after the statement that makes a model of layers in a row."""
+    statement = file.statement(made) if made is not None else None
+    if not isinstance(statement, ast.Assign) or not isinstance(statement.value, ast.Call):
+        return []
+    target, func = statement.targets[0], statement.value.func
+    if not isinstance(target, ast.Name) or not isinstance(func, ast.Attribute) or func.attr != "Sequential":
+        return []
+    line = f"[{file.text_of(func.value)}.init.{drawn}(p) for p in {target.id}.parameters() if p.dim() > 1]"
+    return [edits.insert_after(file, statement, line)]
+
+
+def sick() -> None:
+    import torch
+    from sklearn.datasets import load_digits
+    from torch import nn
+
+    torch.manual_seed(0)
+    digits = load_digits()
+    images, labels = torch.tensor(digits.data, dtype=torch.float32) / 8 - 1, torch.tensor(digits.target)
+    model = nn.Sequential(
+        *[layer for _ in range(10) for layer in (nn.Linear(64, 64), nn.ReLU())],  # TDX309
+        nn.Linear(64, 10),
+    )
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.05)
+    for _ in range(5):
+        for rows in torch.randperm(len(images)).split(64):
+            optimizer.zero_grad()
+            loss = nn.functional.cross_entropy(model(images[rows]), labels[rows])
+            loss.backward()
+            optimizer.step()
+    print(f"{loss.item():.3f}")
+
+
+def healthy() -> None:
+    import torch
+    from sklearn.datasets import load_digits
+    from torch import nn
+
+    torch.manual_seed(0)
+    digits = load_digits()
+    images, labels = torch.tensor(digits.data, dtype=torch.float32) / 8 - 1, torch.tensor(digits.target)
+    model = nn.Sequential(
+        *[layer for _ in range(10) for layer in (nn.Linear(64, 64), nn.ReLU())],
+        nn.Linear(64, 10),
+    )
+    for weight in list(model.parameters())[::2]:
+        nn.init.kaiming_normal_(weight)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.05)
+    for _ in range(5):
+        for rows in torch.randperm(len(images)).split(64):
+            optimizer.zero_grad()
+            loss = nn.functional.cross_entropy(model(images[rows]), labels[rows])
+            loss.backward()
+            optimizer.step()
+    print(f"{loss.item():.3f}")
+
+
+def looks_like_it() -> None:
+    import torch
+    from sklearn.datasets import load_digits
+    from torch import nn
+
+    torch.manual_seed(0)
+    digits = load_digits()
+    images, labels = torch.tensor(digits.data, dtype=torch.float32) / 8 - 1, torch.tensor(digits.target)
+    model = nn.Sequential(
+        *[layer for _ in range(7) for layer in (nn.Linear(64, 64), nn.ReLU())],
+        nn.Linear(64, 10),
+    )
+    optimizer = torch.optim.Adam(model.parameters(), lr=2e-3)
+    for _ in range(8):
+        for rows in torch.randperm(len(images)).split(64):
+            optimizer.zero_grad()
+            loss = nn.functional.cross_entropy(model(images[rows]), labels[rows])
+            loss.backward()
+            optimizer.step()
+    print(f"{loss.item():.3f}")

@@ -1,0 +1,190 @@
+"""Most of the model is frozen, at the random weights it was made with.
+
+Seen as "fine-tuning" of a head that hardly gets anywhere. Measured are the frozen weights before training: they have
+the mean, the deviation and, to a few per mille, the ends of a fresh random start.
+
+Hurts because a frozen part never learns. Frozen pretrained layers keep what they know; frozen random ones are a random
+projection, and all that is learnt has to be learnt by what stands behind them.
+
+Helped by loading the weights before freezing, with `strict=True`, or by letting the layers train.
+
+No fault when the random features are meant (a reservoir, a random projection, the target of random distillation), or
+the frozen part is the copy of one that learns.
+
+Sources: J. Yosinski et al., "How transferable are features in deep neural networks?" (2014); Y. Jiang et al.,
+"TrainCheck" (OSDI 2025), which found frozen parameters behind several silent faults.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from torchdx.finding import Finding
+
+if TYPE_CHECKING:
+    from torchdx.record import Parameter, Record
+
+code, family, severity = "TDX219", "gradients", "warning"
+needs = frozenset({"param", "optimizer"})
+explains = frozenset({"not-learning", "one-class-predictions"})
+
+SHARE = 0.5
+"""Share of a trained model's parameters that are frozen and random. Healthy frozen parts were loaded, or are copies: 0;
+where loading was forgotten, in four small nets: 0.79 to 0.96. Below a half, what learns can make up for it."""
+
+GAIN = 0.2
+"""Share of the loss learnt away from which random features are good enough, and perhaps a wish: 0.75 to 0.94 in three
+small nets with wide ones, 0.03 to 0.15 in three whose frozen layers are narrow or several."""
+
+
+def in_run(record: Record) -> Iterator[Finding]:
+    """Every trained model most of which is frozen, and certainly random, in a run that got nowhere."""
+    if not record.progress.gain < GAIN:
+        return
+    for parameters in _trained_models(record):
+        random = _frozen_at_random(record, parameters)
+        if _share(random, parameters) > SHARE:
+            yield _finding(record, random, _share(random, parameters))
+
+
+def readings(record: Record) -> Iterator[tuple[str, float]]:
+    """The greatest share of a model that is frozen and random, and the share of the loss learnt away."""
+    models = _trained_models(record)
+    if models:
+        yield "SHARE", max(_share(_frozen_at_random(record, parameters), parameters) for parameters in models)
+    if not math.isnan(record.progress.gain):
+        yield "GAIN", record.progress.gain
+
+
+def _trained_models(record: Record) -> list[list[Parameter]]:
+    """The parameters of each model that an optimizer steps a part of."""
+    held = _held(record)
+    models: dict[int, list[Parameter]] = {}
+    for parameter in record.parameters:
+        if parameter.model is not None:
+            models.setdefault(parameter.model, []).append(parameter)
+    return [own for own in models.values() if any(p.id in held and p.trainable for p in own)]
+
+
+def _held(record: Record) -> frozenset[int]:
+    return frozenset().union(*(optimizer.parameter_ids for optimizer in record.optimizers))
+
+
+def _frozen(record: Record, parameters: Sequence[Parameter]) -> list[Parameter]:
+    """Those that no optimizer changes, nor begin as a copy of one that it changes."""
+    held = _held(record)
+    moving = [p for p in parameters if p.trainable and p.id in held]
+    frozen = [p for p in parameters if not p.trainable and p.id not in held and not p.gradient]
+    return [p for p in frozen if not any(p.is_copy_of(one) for one in moving)]
+
+
+def _frozen_at_random(record: Record, parameters: Sequence[Parameter]) -> list[Parameter]:
+    """The frozen ones, if all that can tell are at a random start, and they are most of what is frozen."""
+    frozen = _frozen(record, parameters)
+    told = [p for p in frozen if p.tells_its_start]
+    proven = all(p.is_fresh for p in told) and _share(told, parameters) > _share(frozen, parameters) / 2
+    return frozen if proven else []
+
+
+def _share(some: Iterable[Parameter], parameters: Sequence[Parameter]) -> float:
+    return sum(math.prod(p.shape) for p in some) / max(1, sum(math.prod(p.shape) for p in parameters))
+
+
+def _finding(record: Record, frozen: Sequence[Parameter], share: float) -> Finding:
+    layers = list(dict.fromkeys(parameter.layer or parameter.name for parameter in frozen))
+    return Finding(
+        message=f"{share:.0%} of the model's parameters are frozen at a random start, those of "
+        f"{', '.join(f'`{layer}`' for layer in layers[:4])}: they were never loaded, and will not learn",
+        site=frozen[0].site,
+        layer=layers[0],
+        evidence={"share of parameters": share, "frozen layers": ", ".join(layers), "learnt": record.progress.gain},
+        cure="load the weights before freezing them, or let these layers train",
+        confidence=0.85,
+    )
+
+
+def sick() -> None:
+    import torch
+    from sklearn.datasets import load_digits
+    from torch import nn
+
+    torch.manual_seed(0)
+    digits = load_digits()
+    inputs = torch.tensor(digits.data, dtype=torch.float32) / 8 - 1
+    labels = torch.tensor(digits.target)
+    body = nn.Sequential(
+        nn.Linear(64, 32),  # TDX219
+        nn.ReLU(),
+        nn.Linear(32, 32),
+        nn.ReLU(),
+        nn.Linear(32, 32),
+        nn.ReLU(),
+    )
+    model = nn.Sequential(body, nn.Linear(32, 10))
+    body.requires_grad_(False)
+    optimizer = torch.optim.Adam(model[1].parameters(), lr=0.003)
+    for _ in range(10):
+        for rows in torch.randperm(len(inputs)).split(64):
+            optimizer.zero_grad()
+            loss = nn.functional.cross_entropy(model(inputs[rows]), labels[rows])
+            loss.backward()
+            optimizer.step()
+    print(f"{loss.item():.3f}")
+
+
+def healthy() -> None:
+    import torch
+    from sklearn.datasets import load_digits
+    from torch import nn
+
+    torch.manual_seed(0)
+    digits = load_digits()
+    inputs = torch.tensor(digits.data, dtype=torch.float32) / 8 - 1
+    labels = torch.tensor(digits.target)
+    body = nn.Sequential(nn.Linear(64, 32), nn.ReLU(), nn.Linear(32, 32), nn.ReLU(), nn.Linear(32, 32), nn.ReLU())
+    model = nn.Sequential(body, nn.Linear(32, 10))
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.003)
+    for _ in range(10):
+        for rows in torch.randperm(len(inputs)).split(64):
+            optimizer.zero_grad()
+            loss = nn.functional.cross_entropy(model(inputs[rows]), labels[rows])
+            loss.backward()
+            optimizer.step()
+    print(f"{loss.item():.3f}")
+
+
+def looks_like_it() -> None:
+    import copy
+
+    import torch
+    from sklearn.datasets import load_digits
+    from torch import nn
+
+    class Pair(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.student = nn.Sequential(nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 10))
+            self.teacher = copy.deepcopy(self.student).requires_grad_(False)
+
+        def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+            return self.student(x), self.teacher(x)
+
+    torch.manual_seed(0)
+    digits = load_digits()
+    inputs = torch.tensor(digits.data, dtype=torch.float32) / 8 - 1
+    labels = torch.tensor(digits.target)
+    model = Pair()
+    optimizer = torch.optim.Adam(model.student.parameters(), lr=0.003)
+    for _ in range(10):
+        for rows in torch.randperm(len(inputs)).split(64):
+            optimizer.zero_grad()
+            own, taught = model(inputs[rows])
+            loss = nn.functional.cross_entropy(own, labels[rows]) + 0.01 * (own - taught).square().mean()
+            loss.backward()
+            optimizer.step()
+            with torch.no_grad():  # the teacher follows: a mean of students
+                for mean, new in zip(model.teacher.parameters(), model.student.parameters(), strict=True):
+                    mean.lerp_(new, 0.1)
+    print(f"{loss.item():.3f}")

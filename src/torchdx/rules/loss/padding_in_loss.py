@@ -1,0 +1,177 @@
+"""The padding at the end of sequences is counted in the loss as if it were an answer to be learnt.
+
+Seen as a loss and an accuracy that look good from early on, a model that likes to stop, and figures that change with
+the lengths that happen to be in a batch. Measured is how the rows of targets end: in runs of one and the same value, of
+different lengths, which stands nowhere else and which the loss was not told to leave out.
+
+Hurts because padding is the easiest class of all, and may be the commonest: with a share s of it the gradient of the
+real tokens is (1 - s) of what the mean pretends, the accuracy is at least s for knowing nothing, and a batch with one
+long sequence counts the others' real tokens for less.
+
+Helped by `ignore_index=` that value in the loss (a mean is then one over the real tokens alone), by padding targets
+with -100, which is ignored as it is, or by selecting with a mask before the loss.
+
+No fault when the value also stands within the sequences, as silence or background does, when a model must learn where
+to stop and is padded with that very token once, when classes are weighted, or the loss is masked after
+`reduction="none"`.
+
+Sources: PyTorch documentation, `torch.nn.CrossEntropyLoss`, `ignore_index`; `torch.nn.utils.rnn.pad_sequence`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from statistics import fmean, median
+from typing import TYPE_CHECKING, Any
+
+from torchdx.finding import Finding
+
+if TYPE_CHECKING:
+    from torchdx.record import LossUse, Record
+
+code, family, severity = "TDX621", "loss", "warning"
+needs = frozenset({"loss"})
+explains: frozenset[str] = frozenset()
+
+SHARE = 0.2
+"""Share of padding among the targets from which it is told: below, the harm is small. Amazon SageMaker Debugger's bound
+for padding that wastes time is a half. Seven sick programs read 0.38 to 0.51; of eight healthy ones with sequences as
+targets, five of them written for this rule, none has a tail that is counted and stands nowhere else."""
+
+LENGTHS = 3
+"""Different lengths that the tails of a batch have, in the middle one of all looks: sequences that differ."""
+
+LOOKS = 3
+"""Looks, each at another batch, that must agree."""
+
+
+def in_run(record: Record) -> Iterator[Finding]:
+    """Every cross entropy whose rows of targets end in padding that it does not leave out."""
+    for use in record.losses_called("cross_entropy", "nll_loss"):
+        tails = _tails(use)
+        if len(tails) >= LOOKS and _lengths(tails) >= LENGTHS and _share(tails) > SHARE:
+            yield _finding(use, tails)
+
+
+def readings(record: Record) -> Iterator[tuple[str, float]]:
+    """What this run reads on each threshold: the constant's name, and the number held against it."""
+    for use in record.losses_called("cross_entropy", "nll_loss"):
+        tails = _tails(use)
+        if len(tails) >= LOOKS:
+            yield "LENGTHS", _lengths(tails)
+            yield "SHARE", _share(tails)
+
+
+def _tails(use: LossUse) -> list[dict[str, Any]]:
+    """How the targets end at each look, if that is in one value, found nowhere else, that is counted."""
+    tails = [look["target"].get("tail") for look in use.calls()]
+    values = {tail["value"] if tail else None for tail in tails}
+    value = values.pop() if len(values) == 1 else None
+    left_out = value is None or value < 0 or value == use.option("ignore_index")
+    if left_out or use.option("weight") or use.option("reduction") == "none":
+        return []
+    return [tail for tail in tails if tail] if all(tail["elsewhere"] == 0 for tail in tails) else []
+
+
+def _lengths(tails: list[dict[str, Any]]) -> float:
+    return float(median(tail["lengths"] for tail in tails))
+
+
+def _share(tails: list[dict[str, Any]]) -> float:
+    return fmean(tail["share"] for tail in tails)
+
+
+def _finding(use: LossUse, tails: list[dict[str, Any]]) -> Finding:
+    value, share = tails[0]["value"], _share(tails)
+    return Finding(
+        message=f"{share:.0%} of the targets are padding: the rows end in runs of {value}, which stands nowhere else, "
+        f"and `{use.function}` counts them",
+        site=use.site,
+        evidence={
+            "share of padding among the targets": share,
+            "value": value,
+            "ignore_index": use.option("ignore_index"),
+            "looks": len(tails),
+            "shares": [tail["share"] for tail in tails[:50]],
+            "lengths of tails in a batch": _lengths(tails),
+        },
+        cure=f"tell the loss to leave it out: ignore_index={value}",
+        confidence=0.9,
+    )
+
+
+def sick() -> None:
+    import torch
+    from sklearn.datasets import load_breast_cancer, load_wine
+    from torch import nn
+    from torch.nn.utils.rnn import pad_sequence
+
+    torch.manual_seed(0)
+    names = [*load_breast_cancer().feature_names, *load_wine().feature_names]
+    letters = sorted(set("".join(names)))
+    words = [torch.tensor([letters.index(letter) + 1 for letter in name]) for name in names]
+    text = pad_sequence(words, batch_first=True)
+    embedding, gru = nn.Embedding(len(letters) + 1, 16), nn.GRU(16, 32, batch_first=True)
+    out = nn.Linear(32, len(letters) + 1)
+    loss_of = nn.CrossEntropyLoss()
+    optimizer = torch.optim.Adam([*embedding.parameters(), *gru.parameters(), *out.parameters()], lr=0.01)
+    for _ in range(20):
+        for rows in torch.randperm(len(text)).split(12):
+            optimizer.zero_grad()
+            states, _ = gru(embedding(text[rows, :-1]))
+            loss = loss_of(out(states).flatten(0, 1), text[rows, 1:].flatten())  # TDX621
+            loss.backward()
+            optimizer.step()
+    print(f"{loss.item():.3f}")
+
+
+def healthy() -> None:
+    import torch
+    from sklearn.datasets import load_breast_cancer, load_wine
+    from torch import nn
+    from torch.nn.utils.rnn import pad_sequence
+
+    torch.manual_seed(0)
+    names = [*load_breast_cancer().feature_names, *load_wine().feature_names]
+    letters = sorted(set("".join(names)))
+    words = [torch.tensor([letters.index(letter) + 1 for letter in name]) for name in names]
+    text = pad_sequence(words, batch_first=True)
+    embedding, gru = nn.Embedding(len(letters) + 1, 16), nn.GRU(16, 32, batch_first=True)
+    out = nn.Linear(32, len(letters) + 1)
+    loss_of = nn.CrossEntropyLoss(ignore_index=0)
+    optimizer = torch.optim.Adam([*embedding.parameters(), *gru.parameters(), *out.parameters()], lr=0.01)
+    for _ in range(20):
+        for rows in torch.randperm(len(text)).split(12):
+            optimizer.zero_grad()
+            states, _ = gru(embedding(text[rows, :-1]))
+            loss = loss_of(out(states).flatten(0, 1), text[rows, 1:].flatten())
+            loss.backward()
+            optimizer.step()
+    print(f"{loss.item():.3f}")
+
+
+def looks_like_it() -> None:
+    import torch
+    from sklearn.datasets import load_breast_cancer, load_wine
+    from torch import nn
+    from torch.nn.functional import cross_entropy
+
+    torch.manual_seed(0)
+    names = [*load_breast_cancer().feature_names, *load_wine().feature_names]
+    letters = sorted(set("".join(names)))
+    lengths = torch.tensor([len(name) for name in names])
+    text = torch.zeros(len(names), int(lengths.max()), dtype=torch.long)
+    for row, name in enumerate(names):
+        text[row, : len(name)] = torch.tensor([letters.index(letter) for letter in name])
+    embedding, gru, out = nn.Embedding(len(letters), 16), nn.GRU(16, 32, batch_first=True), nn.Linear(32, len(letters))
+    optimizer = torch.optim.Adam([*embedding.parameters(), *gru.parameters(), *out.parameters()], lr=0.01)
+    for _ in range(20):
+        for rows in torch.randperm(len(text)).split(12):
+            optimizer.zero_grad()
+            scores = out(gru(embedding(text[rows, :-1]))[0])
+            each = cross_entropy(scores.transpose(1, 2), text[rows, 1:], reduction="none")
+            real = torch.arange(1, text.shape[1]) < lengths[rows, None]
+            real_loss = each[real].mean()
+            real_loss.backward()
+            optimizer.step()
+    print(f"{real_loss.item():.3f}")

@@ -1,0 +1,239 @@
+"""The penalty on the weights weighs so much more than the loss that the model learns to have no weights.
+
+Seen as a total loss that falls nicely while predictions get no better, and weights that go to zero. Measured are the
+parts of what `backward` is called on: the values of loss functions, and terms that depend on parameters alone; and of
+an optimizer's `weight_decay`, the pull towards zero beside the gradient of the loss, in every weight matrix.
+
+Hurts because the gradient is that of the sum, L + lambda * |w|^2: with lambda |w|^2 far above L it points towards w = 0
+whatever the data say. The sum of all squares grows with the number of weights, so that a lambda that suits a small
+model, or a mean, drowns the loss of a large one.
+
+Helped by a smaller factor (1e-4 is usual for squares), the mean in place of the sum, or the optimizer's weight_decay
+(1e-4 to 5e-4 is usual, 1e-2 to 0.1 for AdamW, which multiplies it by the rate alone).
+
+No fault when the loss on the data falls as well, or when the term is one that a model's outputs enter (the divergence
+of a variational autoencoder, an auxiliary task).
+
+Sources: I. Goodfellow et al., "Deep Learning", section 7.1; H. Ben Braiek and F. Khomh, "TheDeepChecker" (2023), which
+watches a penalty that overwhelms the loss.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from statistics import median
+from typing import TYPE_CHECKING
+
+from torchdx.finding import Finding, NotEnough
+from torchdx.record import Series, site_of
+
+if TYPE_CHECKING:
+    from torchdx.record import Movement, Optimizer, Parameter, Record
+
+code, family, severity = "TDX615", "loss", "warning"
+needs = frozenset({"step", "gradients"})
+explains = frozenset(
+    {
+        *("not-learning", "one-class-predictions", "class-never-right", "vanishing-gradient", "exploding-gradient"),
+        *("learning-rate-too-high", "learning-rate-too-low", "parameter-unchanged"),
+    }
+)
+
+DROWNS = 2.0
+"""Times the loss that the penalty is, at the middle one of the looks. Of 20 digits programs, those of a usual factor
+read 0.001 to 0.27 (a wide net that learns 1.2), eight that end at log C 2.3 to 108, two in between 0.8 and 1.1."""
+AT_FIRST = 10.0
+"""The same at the first look, where the penalty has soon had its way: 14 with L-BFGS, for 0.01 in a healthy run."""
+DECAYS = 1.0
+"""Times the gradient of the loss (of a step of size one, with AdamW) that weight decay is, in the weight matrix where
+it weighs least, at the first looks. Healthy programs: 0.14 at most, 0.03 and less as a rule; 7 that end at log C: 2.7
+to 100; programs with other faults 0.05 at most."""
+LEARNT = 0.05
+"""Share by which the data's own loss fell, from its first values to the mean of the last phase, which may be all of the
+run. Drowned runs read 0.004 at most; those that learn 0.11 to 0.8."""
+STEPS = 30
+"""Optimizer steps before which nothing can have been learnt: the examination's own bound."""
+LOOKS = 3
+"""Looks at which the parts must have been told apart."""
+
+
+def in_run(record: Record) -> Iterator[Finding | NotEnough]:
+    """A penalty far above the loss it is added to, in a run whose loss on the data hardly falls."""
+    yield from _added(record)
+    for movement in record.movements:
+        times = _decay(movement)
+        if times > DECAYS and record.steps >= STEPS and record.progress.finite and _stands_still(record):
+            decay = max(_decay_of(movement.optimizer, weight) for weight in movement.weights)
+            yield Finding(
+                message=f"weight_decay={decay:g} of {movement.optimizer.cls} pulls the weights towards zero "
+                f"{times:.2g} times as strongly as the loss pulls them anywhere, and the loss stays at "
+                f"{record.progress.last:.3g}",
+                site=movement.optimizer.site,
+                evidence={"weight_decay": decay, "over the gradient of the loss": times},
+                cure=f"make weight_decay {10 ** math.ceil(math.log10(times * 10)):g} times smaller, or so",
+                confidence=0.9,
+            )
+
+
+def _added(record: Record) -> Iterator[Finding | NotEnough]:
+    """A penalty that is a term of what `backward` is called on."""
+    looks = record.process.all("penalty")
+    if looks and (len(looks) < LOOKS or _evaluations(record) < STEPS):
+        yield NotEnough(f"{STEPS} optimizer steps, {LOOKS} of them looked at")
+        return
+    times, first, fall = _times(record), _at_first(record), _fall(record)
+    if looks and (times > DROWNS or first > AT_FIRST) and fall < LEARNT:
+        look = looks[0]
+        yield Finding(
+            message=f"the penalty on the weights is {max(times, first):.3g} times the loss it is added to (at "
+            f"first {look['penalty']:.3g} beside {look['losses']:.3g}), and the loss itself "
+            + (f"fell by {fall:.0%} only" if fall > 0 else "did not fall"),
+            site=site_of(look["site"]),
+            evidence={
+                "penalty": [look["penalty"] for look in looks],
+                "loss on the data": [look["losses"] for look in looks],
+                "its mean in each phase": list(_own(record).thinned(50).values),
+            },
+            cure=f"make its factor {10 ** math.ceil(math.log10(max(times, first) * 10)):g} times smaller, or so",
+            confidence=0.9,
+        )
+
+
+def readings(record: Record) -> Iterator[tuple[str, float]]:
+    """What this run reads on each threshold: the constant's name, and the number held against it."""
+    if record.process.all("penalty"):
+        yield "DROWNS", _times(record)
+        yield "AT_FIRST", _at_first(record)
+        yield "LEARNT", _fall(record)
+        yield "LOOKS", len(record.process.all("penalty"))
+    if decays := [times for movement in record.movements if (times := _decay(movement)) > 0]:
+        yield "DECAYS", max(decays)
+
+
+def _times(record: Record) -> float:
+    """The penalty over the loss, in the middle one of the looks."""
+    looks = [look for look in record.process.all("penalty") if look["losses"] > 0]
+    return median(look["penalty"] / look["losses"] for look in looks) if looks else 0.0
+
+
+def _at_first(record: Record) -> float:
+    """The penalty over the loss, at the first look."""
+    look = record.process.first("penalty")
+    return look["penalty"] / look["losses"] if look and look["losses"] > 0 else 0.0
+
+
+def _evaluations(record: Record) -> int:
+    """How often the objective was evaluated, at most: a step of L-BFGS does so several times."""
+    return record.steps * max((optimizer.option("max_iter") or 1 for optimizer in record.optimizers), default=1)
+
+
+def _decay(movement: Movement) -> float:
+    """Weight decay over the gradient of the loss, in the matrix where it weighs least; 0 if most are not decayed.
+
+    Decoupled from the gradient, it is held against a step of Adam's of size 1.
+    """
+    optimizer, found = movement.optimizer, []
+    apart = optimizer.option("decoupled_weight_decay") or optimizer.cls.endswith("W")
+    for weight in movement.weights:
+        sizes, decay = dict(weight.value), _decay_of(optimizer, weight)
+        early = [(gradient, sizes.get(step, 0.0)) for step, gradient in weight.gradient.finite.earliest(3) if gradient]
+        if decay and early:
+            found.append(median(decay * size / (1.0 if apart else gradient) for gradient, size in early))
+    return min(found) if 2 * len(found) > len(movement.weights) else 0.0
+
+
+def _decay_of(optimizer: Optimizer, weight: Parameter) -> float:
+    """The weight decay of the group that a weight is in."""
+    own = next((group for group in optimizer.groups if weight.id in group.get("params", ())), {})
+    return float(own.get("weight_decay") or 0.0)
+
+
+def _stands_still(record: Record) -> bool:
+    """Did the loss, which weight decay is no part of, hardly fall? It has a scale, or it was positive."""
+    progress = record.progress
+    fall = 1 - progress.last / progress.first if progress.first > 0 else 1.0
+    return fall < LEARNT and not (progress.prior and progress.gain >= LEARNT)
+
+
+def _own(record: Record) -> Series:
+    """The mean of the loss on the data in each training phase."""
+    return Series.of((phase.last_step, phase.loss) for phase in record.phases("train"))
+
+
+def _fall(record: Record) -> float:
+    """By which share the loss on the data fell, from its first value to the last phase's mean; 1 if not known."""
+    use = max(record.losses, key=lambda use: sum(1 for _ in use.calls()), default=None)
+    first = use.series().finite.earliest(3).mean if use is not None else math.nan
+    last = _own(record).finite.last
+    return 1 - last / first if first > 0 and last == last else 1.0
+
+
+def sick() -> None:
+    import torch
+    from sklearn.datasets import load_digits
+    from torch import nn
+    from torch.utils.data import DataLoader, TensorDataset
+
+    torch.manual_seed(0)
+    digits = load_digits()
+    inputs = torch.tensor(digits.data, dtype=torch.float32) / 16
+    loader = DataLoader(TensorDataset(inputs, torch.tensor(digits.target)), batch_size=64, shuffle=True)
+    model = nn.Sequential(nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 10))
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.003)
+    loss_of = nn.CrossEntropyLoss()
+    for _ in range(6):
+        for images, labels in loader:
+            optimizer.zero_grad()
+            penalty = sum(parameter.square().sum() for parameter in model.parameters())
+            loss = loss_of(model(images), labels) + 1.0 * penalty
+            loss.backward()  # TDX615
+            optimizer.step()
+    print(f"{loss.item():.3f}")
+
+
+def healthy() -> None:
+    import torch
+    from sklearn.datasets import load_digits
+    from torch import nn
+    from torch.utils.data import DataLoader, TensorDataset
+
+    torch.manual_seed(0)
+    digits = load_digits()
+    inputs = torch.tensor(digits.data, dtype=torch.float32) / 16
+    loader = DataLoader(TensorDataset(inputs, torch.tensor(digits.target)), batch_size=64, shuffle=True)
+    model = nn.Sequential(nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 10))
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.003)
+    loss_of = nn.CrossEntropyLoss()
+    for _ in range(6):
+        for images, labels in loader:
+            optimizer.zero_grad()
+            penalty = sum(parameter.square().sum() for parameter in model.parameters())
+            loss = loss_of(model(images), labels) + 1e-4 * penalty
+            loss.backward()
+            optimizer.step()
+    print(f"{loss.item():.3f}")
+
+
+def looks_like_it() -> None:
+    import torch
+    from sklearn.datasets import load_digits
+    from torch import nn
+    from torch.utils.data import DataLoader, TensorDataset
+
+    torch.manual_seed(0)
+    digits = load_digits()
+    inputs = torch.tensor(digits.data, dtype=torch.float32) / 16
+    loader = DataLoader(TensorDataset(inputs, torch.tensor(digits.target)), batch_size=64, shuffle=True)
+    model = nn.Sequential(nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 10))
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.003)
+    loss_of = nn.CrossEntropyLoss()
+    for _ in range(6):
+        for images, labels in loader:
+            optimizer.zero_grad()
+            scores = model(images)
+            spread = sum((parameter.norm() - 5).square() for parameter in model.parameters())
+            loss = loss_of(scores, labels) + 0.1 * spread + 0.001 * scores.square().sum()
+            loss.backward()
+            optimizer.step()
+    print(f"{loss.item():.3f}")
