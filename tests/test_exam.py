@@ -100,6 +100,17 @@ def test_a_gap_to_validation_is_not_called_healthy() -> None:
     assert judged(evaluated(falling, [0.6, 0.2, 0.4, 0.6, 0.8])) == "overfitting"
 
 
+def test_a_run_that_learns_nothing_is_held_against_one_batch_learnt_by_heart() -> None:
+    def said(best: float, *findings: Finding) -> str:
+        told = {"kind": "one_batch", "constant": 0.7, "initial": {"best": best}}
+        record = classifier([0.7] * 100, **told)
+        return verdict_of(record, course_of(record), findings).why
+
+    assert "the model can" in said(0.01)
+    assert "by heart" not in said(0.5)
+    assert "could not even" in said(0.69, finding("cannot-fit-one-batch", family="activations"))
+
+
 def test_notes_do_not_spoil_a_healthy_verdict() -> None:
     falling = [0.7 * 0.97**k for k in range(100)]
     assert judged(classifier(falling), finding("x", severity="note")) == "healthy"

@@ -8,18 +8,28 @@ from dataclasses import replace
 from typing import Any
 
 from torchdx.exam.differential import merge, rank
+from torchdx.exam.experience import Experience, experience_kept
+from torchdx.exam.posterior import Network, network_of
 from torchdx.exam.symptoms import Course, course_of
 from torchdx.exam.verdict import verdict_of
 from torchdx.finding import Diagnosis, Finding, NotEnough, Seen
 from torchdx.record import Record
-from torchdx.rules import Rule, RunRule, all_rules, name_of, reads, treats, watches
+from torchdx.rules import Rule, RunRule, all_rules, explanations, name_of, reads, treats, watches
 from torchdx.source import Program
 
 __all__ = ["examine"]
 
 
-def examine(program: Program | None, record: Record | None, rules: Sequence[Rule] | None = None) -> Diagnosis:
-    """Ask every rule, or the given ones, about a program's source and a run's record, either of which may be None."""
+def examine(
+    program: Program | None,
+    record: Record | None,
+    rules: Sequence[Rule] | None = None,
+    experience: Experience | None = None,
+) -> Diagnosis:
+    """Ask every rule, or the given ones, about a program's source and a run's record, either of which may be None.
+
+    Causes of a run are weighed by the experience that comes with the package, or by another.
+    """
     findings: list[Finding] = []
     not_enough: list[NotEnough] = []
     for rule in all_rules() if rules is None else rules:
@@ -32,14 +42,22 @@ def examine(program: Program | None, record: Record | None, rules: Sequence[Rule
     if program is not None:
         findings = [_with_fixes(program, finding) for finding in findings]
     course = course_of(record) if record is not None else Course(0)
-    explains = {name_of(rule): rule.explains for rule in all_rules()}
-    ranked = rank(findings, explains, course.symptoms)
+    network = _network(findings, course, experience) if record is not None else None
+    ranked = rank(findings, explanations(), course.symptoms, network)
     return Diagnosis(
         verdict=verdict_of(record, course, ranked),
         findings=ranked,
         not_enough=tuple(not_enough),
         run=_run(record) if record is not None else {},
     )
+
+
+def _network(findings: Sequence[Finding], course: Course, experience: Experience | None) -> Network | None:
+    """What all that was said of a run makes of the faults found; None where nothing was ever learnt."""
+    known = experience or experience_kept()
+    families = {name_of(rule): rule.family for rule in all_rules()}
+    told = {finding.rule for finding in findings if finding.severity != "note"}
+    return network_of(told, course.symptoms, families, known) if known.healthy else None
 
 
 def _asked(rule: Rule, program: Program | None, record: Record | None) -> list[Finding | NotEnough]:
@@ -65,6 +83,8 @@ def _in_tests(finding: Finding, program: Program) -> Finding:
 
 
 def _answers(rule: Rule, asked: RunRule, record: Record) -> Iterator[Finding | NotEnough]:
+    if getattr(rule, "deep", False) and not record.experiments.asked:
+        return  # nobody asked for experiments, so that their lack is not worth a word
     lacking = sorted(kind for kind in rule.needs if not record.process.all(kind))
     if lacking:
         yield NotEnough(", ".join(lacking), name_of(rule))
@@ -105,6 +125,7 @@ def _run(record: Record) -> dict[str, Any]:
         "looked": record.looks,
         "overhead": round(record.overhead, 4),
         "processes": len(record.processes),
+        "ranks": len(record.job.ranks) if record.job else None,
         "seconds": record.ended.get("t"),
     }
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import replace
 
+from torchdx.exam.posterior import Network, log_odds
 from torchdx.finding import SEVERITIES, Finding, Fix
 
 SUREST = 0.99
@@ -64,11 +65,22 @@ def _distinct(findings: Iterable[Finding]) -> list[Finding]:
     return list({(f.site, f.layer, f.message): f for f in findings}.values())
 
 
-def rank(findings: Sequence[Finding], explains: Explains, symptoms: Set[str]) -> tuple[Finding, ...]:
-    """Hang every explained finding under its best cause, and order the causes by what they explain."""
+def rank(
+    findings: Sequence[Finding], explains: Explains, symptoms: Set[str], network: Network | None = None
+) -> tuple[Finding, ...]:
+    """Hang every explained finding under its best cause, and order the causes by what they explain.
+
+    With a network, causes come in the order of how well each, as the only fault, would account for all that was said
+    and for what its rule measured; each is as sure as its rule is of that, times the probability of the fault.
+    """
     present = {finding.rule for finding in findings if finding.severity != "note"}
     brought = {rule: _reach(rule, explains, present) for rule in {finding.rule for finding in findings}}
-    ordered = sorted(findings, key=lambda f: (_causes(f.rule, brought, present), *_weight(f, brought, symptoms)))
+    alone = {rule: network.weight([rule]) for rule in present} if network else {}
+
+    def weight(finding: Finding) -> tuple[object, ...]:
+        return _weight(finding, brought, symptoms, alone.get(finding.rule, 0.0))
+
+    ordered = sorted(findings, key=lambda f: (_causes(f.rule, brought, present), *weight(f)))
     roots: list[Finding] = []
     under: dict[int, list[Finding]] = {}
     for finding in ordered:
@@ -77,8 +89,12 @@ def rank(findings: Sequence[Finding], explains: Explains, symptoms: Set[str]) ->
             roots.append(finding)
         else:
             under.setdefault(cause, []).append(finding)
-    found = [replace(root, consequences=tuple(under.get(k, ()))) for k, root in enumerate(roots)]
-    return tuple(sorted(found, key=lambda f: _weight(f, brought, symptoms)))
+    there = network.probabilities() if network else {}
+    found = [
+        replace(root, consequences=tuple(under.get(k, ())), confidence=root.confidence * there.get(root.rule, 1.0))
+        for k, root in enumerate(roots)
+    ]
+    return tuple(sorted(found, key=weight))
 
 
 def _reach(rule: str, explains: Explains, present: Set[str]) -> frozenset[str]:
@@ -101,14 +117,15 @@ def _explains(cause: Finding, finding: Finding, brought: Explains) -> bool:
     return cause.severity != "note" and finding.rule in brought[cause.rule]
 
 
-def _weight(finding: Finding, brought: Explains, symptoms: Set[str]) -> tuple[object, ...]:
-    """Causes before their effects, what explains more before what explains less, the graver and surer first.
+def _weight(finding: Finding, brought: Explains, symptoms: Set[str], alone: float) -> tuple[object, ...]:
+    """Causes before their effects, what accounts for more before what accounts for less, the graver and surer first.
 
     A finding that others can explain sorts behind those that can explain it, as it explains fewer of the rest.
     """
     effects = brought[finding.rule]
     return (
         finding.severity == "note",
+        -round(alone + log_odds(finding.confidence), 6),
         -len(effects & symptoms),
         SEVERITIES.index(finding.severity or "warning"),
         -len(finding.consequences),

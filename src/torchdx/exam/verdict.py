@@ -18,8 +18,13 @@ AREAS = {
     "loop": "optimisation",
     "device": "program",
     "generalisation": "generalisation",
+    "distributed": "ranks",
 }
 """What the fault lies in, by the family of the cause found."""
+
+BY_HEART = 0.3
+"""Loss that a copy reached on one batch over a constant answer's, below which it has learnt it. Healthy programs: 0.02
+to 0.13; models that cannot: 0.98 to 1.0 (see cannot-fit-one-batch)."""
 
 
 def verdict_of(record: Record | None, course: Course, findings: Sequence[Finding]) -> Verdict:
@@ -36,7 +41,7 @@ def verdict_of(record: Record | None, course: Course, findings: Sequence[Finding
         words = f"{count} seen; learning is judged from {ENOUGH_STEPS} on."
         return Verdict("not enough evidence", words, course.evidence)
     if "not-learning" in course.symptoms:
-        return _not_learning(course, causes)
+        return _not_learning(course, causes, _one_batch(record, findings))
     if any(cause.rule == "overfitting" for cause in causes):
         words = f"Training loss fell to {_said(course.last)} while validation loss turned and rose to "
         words += f"{_said(course.validation.last)}: the model fits what does not carry over."
@@ -60,14 +65,25 @@ def _diverged(course: Course, causes: Sequence[Finding]) -> Verdict:
     return Verdict("diverged", words + _led_by(causes), course.evidence)
 
 
-def _not_learning(course: Course, causes: Sequence[Finding]) -> Verdict:
+def _not_learning(course: Course, causes: Sequence[Finding], one_batch: str) -> Verdict:
     words = f"After {course.steps} steps the training loss is {_said(course.last)}; a model that sees no inputs "
     words += f"reaches {_said(course.prior)} ({course.prior_name})."
     if not causes and course.still_falls:
         return Verdict("not enough evidence", words + " But it was still falling: train for longer.", course.evidence)
     if not causes:
-        return Verdict("not learning", words + " No rule found the cause.", course.evidence)
-    return Verdict(f"not learning: {AREAS.get(causes[0].family, 'model')}", words + _led_by(causes), course.evidence)
+        return Verdict("not learning", words + " No rule found the cause." + one_batch, course.evidence)
+    area = AREAS.get(causes[0].family, "model")
+    return Verdict(f"not learning: {area}", words + _led_by(causes) + one_batch, course.evidence)
+
+
+def _one_batch(record: Record, findings: Sequence[Finding]) -> str:
+    """What the experiment with one batch says of where to look, if it was made and is clear."""
+    if any("cannot-fit-one-batch" in (one.rule, *(f.rule for f in one.consequences)) for one in findings):
+        return " A copy could not even learn one batch by heart: look at the model, its graph and the labels."
+    left = record.experiments.left_by_heart
+    if left is not None and left < BY_HEART:
+        return " A copy learnt one batch by heart from the same start: the model can; look at optimisation and data."
+    return ""
 
 
 def _not_generalising(course: Course) -> Verdict:
