@@ -9,14 +9,16 @@ CORPUS ?=
 export OMP_NUM_THREADS = 1
 export MKL_NUM_THREADS = 1
 
-.PHONY: help setup demo test docs rule bench-overhead bench-check bench-judgements clean
+.PHONY: help setup demo test docs rule bench-calibration bench-overhead bench-memory bench-check bench-judgements clean
 
 help:
 	@echo "make demo              run the doctor on examples/digits.py"
 	@echo "make test              every check: format, lint, types, tests"
 	@echo "make docs              write docs/rules/ again from the rules"
 	@echo "make rule NAME=some-fault FAMILY=loss       start a new rule"
+	@echo "make bench-calibration healthy and sick programs by the hundred: detection, false alarms, thresholds"
 	@echo "make bench-overhead    what watching costs, against a bare run"
+	@echo "make bench-memory      what a run of 100,000 steps leaves on disk and in memory"
 	@echo "make bench-check CORPUS='folders'           'torchdx check' beside ast.parse, torchfix and torch-preflight"
 	@echo "make bench-judgements CORPUS='folders'      how many of its findings there are true"
 	@echo "make clean             remove what was built, .venv too"
@@ -43,8 +45,14 @@ docs: $(READY)
 rule: $(READY)
 	@$(BIN)/python tools/new_rule.py "$(NAME)" "$(FAMILY)"
 
+bench-calibration: $(READY)
+	PYTHONPATH=bench $(BIN)/python bench/calibration/run.py
+
 bench-overhead: $(READY)
 	$(BIN)/python bench/overhead.py
+
+bench-memory: $(READY)
+	$(BIN)/python bench/memory.py
 
 bench-check: $(READY)
 	$(BIN)/python bench/check.py $(CORPUS)

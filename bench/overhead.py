@@ -1,4 +1,4 @@
-"""What watching costs: two training loops, bare and watched in turns, with a bare-to-bare control beside them."""
+"""What watching costs: four training loops, bare and watched in turns, with a bare-to-bare control beside them."""
 
 from __future__ import annotations
 
@@ -15,9 +15,15 @@ from subprocess import run
 
 from publish import publish
 from torchdx.launch import as_program, launch
+from torchdx.record import Record
 
 PATIENTS = Path(__file__).parent / "patients"
-MODELS = ("resnet", "gpt")
+MODELS: Mapping[str, Sequence[str]] = {
+    "resnet": ["resnet.py"],
+    "gpt": ["gpt.py"],
+    "lstm": ["lstm.py"],
+    "gpt, 10x deeper": ["gpt.py", "--depth", "40", "--batch", "2"],
+}
 ARMS = ("bare", "watched", "bare again")
 WARM_UP = 10
 MEASURES: Mapping[str, tuple[str, Callable[[Sequence[float]], float]]] = {
@@ -30,16 +36,22 @@ MEASURES: Mapping[str, tuple[str, Callable[[Sequence[float]], float]]] = {
 def train(model: str, arm: str, steps: int, folder: Path) -> dict[str, float]:
     """Run a training loop in a process of its own, as `torchdx run` would or bare; give its measures."""
     times = folder / "times.json"
-    command = [str(PATIENTS / f"{model}.py"), "--steps", str(steps), "--times", str(times)]
+    script, *more = MODELS[model]
+    command = [str(PATIENTS / script), *more, "--steps", str(steps), "--times", str(times)]
+    books = 0.0
     if arm == "watched":
         record = Path(tempfile.mkdtemp(dir=folder))
         if launch(command, record).status != 0 or not any(record.glob("facts-*.jsonl")):
             sys.exit(f"{model} was not watched to its end, so nothing was measured.")
+        books = Record.read(record).overhead
     else:
         run(as_program(command), check=True)
     told = json.loads(times.read_text())
     taken = {clock: [b - a for a, b in zip(told[clock], told[clock][1:], strict=False)] for clock in ("wall", "cpu")}
-    return {name: how(taken[clock][WARM_UP:]) for name, (clock, how) in MEASURES.items()} | {"loss": told["loss"]}
+    return {name: how(taken[clock][WARM_UP:]) for name, (clock, how) in MEASURES.items()} | {
+        "loss": told["loss"],
+        "books": books,
+    }
 
 
 def compare(model: str, rounds: int, steps: int, folder: Path) -> list[dict[str, dict[str, float]]]:
@@ -64,6 +76,11 @@ def cell(values: Sequence[float]) -> str:
     return f"{median(values):.3f} ({min(values):.3f} .. {max(values):.3f})"
 
 
+def kept(shares: Sequence[float]) -> str:
+    """The watcher's own account of what it took, in percent of the run, start and end included."""
+    return f"{100 * median(shares):.1f} %"
+
+
 def main() -> None:
     """Measure, print, and publish."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -78,12 +95,19 @@ def main() -> None:
         model: {name: {measure: ratios(rounds, arm, measure) for measure in MEASURES} for name, arm in arms.items()}
         for model, rounds in told.items()
     }
+    books = {model: [turn["watched"]["books"] for turn in rounds] for model, rounds in told.items()}
     rows = [
-        [model, name, *(cell(values) for values in measures.values())]
+        [
+            model,
+            name,
+            *(cell(values) for values in measures.values()),
+            kept(books[model]) if arms[name] == "watched" else "",
+        ]
         for model, compared in results.items()
         for name, measures in compared.items()
     ]
-    publish("overhead", {"rounds": options.rounds, "steps": options.steps, **results}, ["", "", *MEASURES], rows)
+    header = ["", "", *MEASURES, "own books"]
+    publish("overhead", {"rounds": options.rounds, "steps": options.steps, "books": books, **results}, header, rows)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-VOCABULARY, CONTEXT, WIDTH, HEADS, DEPTH, BATCH = 128, 64, 128, 4, 4, 16
+VOCABULARY, CONTEXT, WIDTH, HEADS = 128, 64, 128, 4
 
 
 class Attention(nn.Module):
@@ -38,11 +38,11 @@ class Block(nn.Module):
 
 
 class GPT(nn.Module):
-    def __init__(self):
+    def __init__(self, depth):
         super().__init__()
         self.token = nn.Embedding(VOCABULARY, WIDTH)
         self.position = nn.Embedding(CONTEXT, WIDTH)
-        self.blocks = nn.Sequential(*(Block() for _ in range(DEPTH)))
+        self.blocks = nn.Sequential(*(Block() for _ in range(depth)))
         self.norm = nn.LayerNorm(WIDTH)
         self.head = nn.Linear(WIDTH, VOCABULARY, bias=False)
 
@@ -55,17 +55,19 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--steps", type=int, default=120)
     parser.add_argument("--times", type=Path, required=True)
+    parser.add_argument("--depth", type=int, default=4)
+    parser.add_argument("--batch", type=int, default=16)
     args = parser.parse_args()
 
     torch.manual_seed(0)
     text = (torch.arange(100_000) ** 2 % 97 + torch.randint(0, 8, (100_000,))) % VOCABULARY
-    model = GPT()
+    model = GPT(args.depth)
     optimizer = torch.optim.AdamW(model.parameters(), lr=3e-4)
 
     wall, cpu = [time.perf_counter()], [time.process_time()]
     model.train()
     for _ in range(args.steps):
-        starts = torch.randint(len(text) - CONTEXT - 1, (BATCH,)).tolist()
+        starts = torch.randint(len(text) - CONTEXT - 1, (args.batch,)).tolist()
         x = torch.stack([text[start : start + CONTEXT] for start in starts])
         y = torch.stack([text[start + 1 : start + CONTEXT + 1] for start in starts])
         loss = F.cross_entropy(model(x).flatten(0, 1), y.flatten())

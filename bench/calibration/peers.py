@@ -1,0 +1,182 @@
+"""The same programs under the peers: which of them name the true cause, and which cry wolf on the healthy ones.
+
+Needs an environment with torch, scikit-learn and the peers in it (`--python`); the programs are those of half B, which
+no threshold of ours was set on, as `run.py` left them. What a peer says names the cause if it matches the words of
+`CAUSES` for one of the rules that count as the truth; the words are kept wide, in the peers' favour. Answers are kept
+beside the programs, so that a run that was cut off goes on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE.parent))
+
+from publish import publish  # noqa: E402
+
+PEERS = ("torch-audit", "training-doctor", "trainpulse", "torchmortem")
+STYLE = re.compile(r"^TA2\d\d ")
+"""torch-audit's hints on speed, which are no alarms."""
+
+ALARMS = ("WARN", "WARNING", "ERROR", "FATAL", "CRITICAL")
+
+NORMS = r"batch ?norm|running (stat|mean|var)"
+CAUSES: Mapping[str, str] = {
+    "learning-rate-too-high": r"learning rate.*(high|large|excessive)|update.*(ratio|large|high)|diverg|explo",
+    "learning-rate-too-low": r"learning rate.*(low|small)|update.*(small|low|tiny)|barely|stagnat|plateau",
+    "gradients-not-cleared": r"zero_grad|accumulat|explo",
+    "exploding-gradient": r"explo|very large",
+    "vanishing-gradient": r"vanish|barely learning|very small|gradient.*(tiny|zero)",
+    "saturated-activation": r"saturat",
+    "dead-relu": r"dead|inactive",
+    "nonfinite-value": r"\bnan\b|\binf\b|non-?finite",
+    "logarithm-of-unguarded-probability": r"\bnan\b|\binf\b|non-?finite",
+    "half-precision-underflow": r"underflow|half|fp16|float16",
+    "overfitting": r"overfit|generali[sz]",
+    "parameter-not-optimised": r"(not|missing).*optimi[sz]er|unused|zombie|not updated|unchanged",
+    "parameter-never-reached": r"no grad|missing grad|unused|zombie|none grad|disconnected",
+    "optimizer-of-other-parameters": r"no grad|unused|zombie|not updated|unchanged|not.*optimi[sz]er",
+    "graph-cut": r"no grad|missing grad|detach|disconnected|unused|zombie",
+    "unscaled-input": r"scale|normali[sz]|range|input",
+    "double-scaling": r"scale|normali[sz]|range|input",
+    "unshuffled-batches": r"shuffl|order",
+    "unshuffled-training-data": r"shuffl|order",
+    "symmetric-initialisation": r"symmetr|identical|initiali[sz]|rank collapse",
+    "initial-loss-off-scale": r"initiali[sz]|initial loss",
+    "clipped-nearly-always": r"clip",
+    "gradients-clipped-to-nothing": r"clip",
+    "one-class-predictions": r"collaps|one class|single class",
+    "posterior-collapse": r"posterior|collaps",
+    "penalty-drowns-loss": r"penalt|regulari[sz]",
+    "eval-mode-missing": r"eval|dropout|train(ing)? mode",
+    "training-mode-not-restored": r"eval|train(ing)? mode",
+    "dropout-always-on": r"dropout",
+    "batchnorm-momentum-misread": NORMS,
+    "batchnorm-on-tiny-batches": rf"{NORMS}|batch size",
+    "scheduler-at-wrong-cadence": r"schedul|learning rate.*(low|small|drop)",
+    "schedule-of-other-length": r"schedul|learning rate.*(low|small|drop)",
+    "forget-gate-shut": r"forget|vanish",
+    "softmax-before-cross-entropy": r"softmax",
+    "broadcast-loss": r"broadcast|shape",
+}
+"""For a rule's name, the words by which a peer may name the same cause; for rules not listed, their own words."""
+
+
+def names(words: str, causes: Sequence[str]) -> bool:
+    """Do these words name one of the causes?"""
+    patterns = (CAUSES.get(cause, cause.replace("-", ".?")) for cause in causes)
+    return any(re.search(pattern, words, re.IGNORECASE) for pattern in patterns)
+
+
+class Attached:
+    """A process that runs program after program with one peer attached."""
+
+    def __init__(self, python: str, peer: str, folder: Path) -> None:
+        self.process = subprocess.Popen(
+            [python, str(HERE / "attached.py"), peer],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            cwd=folder,
+        )
+        self.folder, self.peer = folder, peer
+
+    def told(self, script: Path) -> dict[str, Any]:
+        """What the peer said of a program; that it broke, if it or the program did."""
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        out = self.folder / f"{self.peer}-{script.stem}.json"
+        if out.exists():
+            kept: dict[str, Any] = json.loads(out.read_text())
+            return kept
+        self.process.stdin.write(json.dumps({"script": str(script), "out": str(out)}) + "\n")
+        self.process.stdin.flush()
+        status = self.process.stdout.readline().strip()
+        told: dict[str, Any] = json.loads(out.read_text()) if out.exists() else {"said": [], "broken": "no answer"}
+        out.write_text(json.dumps({**told, "status": status}))
+        return {**told, "status": status}
+
+
+def judged(programs: Sequence[Mapping[str, Any]], told: Mapping[str, Mapping[str, Any]]) -> dict[str, int]:
+    """How many causes a peer names at all and first, how many sick programs it notices, and how often it cries wolf."""
+    counts = dict.fromkeys(("sick", "first", "first three", "named", "noticed", "healthy", "alarms", "broken"), 0)
+    for program in programs:
+        one = told[program["program"]]
+        said = [(severity, words) for severity, words in one["said"] if not STYLE.match(words)]
+        alarms = [words for severity, words in said if severity.upper() in ALARMS]
+        counts["broken"] += bool(one["broken"])
+        if program["kind"] is None:
+            counts["healthy"] += 1
+            counts["alarms"] += bool(alarms)
+            continue
+        right = [names(words, program["truth"]) for _, words in said]
+        counts["sick"] += 1
+        counts["first"] += any(right[:1])
+        counts["first three"] += any(right[:3])
+        counts["named"] += any(right)
+        counts["noticed"] += bool(alarms)
+    return counts
+
+
+def ours(programs: Sequence[Mapping[str, Any]]) -> dict[str, int]:
+    """The same of our own findings, as they were read into `readings.json`."""
+    counts = dict.fromkeys(("sick", "first", "first three", "named", "noticed", "healthy", "alarms", "broken"), 0)
+    for program in programs:
+        loud = [finding for finding in program["findings"] if finding["severity"] != "note"]
+        if program["kind"] is None:
+            counts["healthy"] += 1
+            counts["alarms"] += bool(loud)
+            continue
+        right = [finding["rule"] in program["truth"] for finding in program["findings"]]
+        counts["sick"] += 1
+        counts["first"] += any(right[:1])
+        counts["first three"] += any(right[:3])
+        counts["named"] += any(right)
+        counts["noticed"] += bool(loud)
+    return counts
+
+
+def row(name: str, counts: Mapping[str, int]) -> list[str]:
+    """One tool as a line of the table."""
+    sick, healthy = counts["sick"], counts["healthy"]
+    shares = [f"{counts[what]} ({counts[what] / sick:.0%})" for what in ("first", "first three", "named", "noticed")]
+    return [name, *shares, f"{counts['alarms']} of {healthy} ({counts['alarms'] / healthy:.0%})", str(counts["broken"])]
+
+
+def main() -> None:
+    """Run every peer, two at a time, and publish."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--python", required=True, help="the python of an environment with the peers in it")
+    parser.add_argument("--programs", type=Path, default=HERE.parents[1] / "build" / "calibration" / "programs")
+    parser.add_argument("--peers", nargs="*", default=PEERS)
+    options = parser.parse_args()
+    everything = json.loads((HERE / "readings.json").read_text())["programs"]
+    programs = [one for one in everything if one["half"] == "B"]
+    scripts = {one["program"]: options.programs / one["script"] for one in programs}
+
+    folder = options.programs.parent / "peers"
+    folder.mkdir(exist_ok=True)
+
+    def asked(peer: str) -> dict[str, dict[str, Any]]:
+        attached = Attached(options.python, peer, folder)
+        return {name: attached.told(script) for name, script in scripts.items()}
+
+    with ThreadPoolExecutor(2) as pool:
+        told = dict(zip(options.peers, pool.map(asked, options.peers), strict=True))
+    counts = {"torchdx": ours(programs)} | {peer: judged(programs, told[peer]) for peer in options.peers}
+    sick = counts["torchdx"]["sick"]
+    header = [f"{sick} sick programs", "cause first", "in first three", "named", "noticed", "healthy: alarm", "broke"]
+    publish("peers", {"counts": counts, "told": told}, header, [row(name, one) for name, one in counts.items()])
+
+
+if __name__ == "__main__":
+    main()
