@@ -26,16 +26,16 @@ def recorded(script: Path, folder: Path, *arguments: str) -> Record:
     return Record.read(folder)
 
 
-def quickly_recorded(script: Path, folder: Path, *arguments: str) -> Record:
+def quickly_recorded(script: Path, folder: Path, *arguments: str, deep: bool = False) -> Record:
     """The record of the script, run in a fork of a process that has imported torch already; it must succeed."""
-    _live(script=str(script), arguments=arguments, folder=str(folder))
+    _live(script=str(script), arguments=arguments, folder=str(folder), deep=deep)
     return Record.read(folder)
 
 
-def left_by(script: Path, record: Path | None, digest: Path) -> str:
+def left_by(script: Path, record: Path | None, digest: Path, deep: bool = False) -> str:
     """The digest of all that the script leaves behind, bare or, where a record is asked for, looked at all the time."""
     folder = str(record) if record else None
-    _live(script=str(script), arguments=(), folder=folder, overhead=1000.0, digest=str(digest))
+    _live(script=str(script), arguments=(), folder=folder, overhead=1000.0, digest=str(digest), deep=deep)
     return digest.read_text(encoding="utf-8")
 
 
@@ -55,9 +55,9 @@ def _zygote() -> subprocess.Popen[str]:
     return subprocess.Popen([sys.executable, str(program)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
 
-def examined(script: Path, folder: Path, *arguments: str) -> Diagnosis:
-    """What the examination says of the script and its run."""
-    record = quickly_recorded(script, folder, *arguments)
+def examined(script: Path, folder: Path, *arguments: str, deep: bool = False) -> Diagnosis:
+    """What the examination says of the script and its run, with experiments on copies where the look is `deep`."""
+    record = quickly_recorded(script, folder, *arguments, deep=deep)
     assert not record.process.all("disarmed"), record.process.all("disarmed")
     return examine(Program.around(script), record)
 

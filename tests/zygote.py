@@ -26,7 +26,9 @@ import torch.utils.data
 from remains import Remains
 
 
-def live(script: str, arguments: list[str], folder: str | None, overhead: float = 0.02, digest: str = "") -> None:
+def live(
+    script: str, arguments: list[str], folder: str | None, overhead: float = 0.02, digest: str = "", deep: bool = False
+) -> None:
     """Become the program: what follows is what plain python would do with it, under observation or bare."""
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     os.dup2(2, 1)
@@ -36,6 +38,8 @@ def live(script: str, arguments: list[str], folder: str | None, overhead: float 
         Remains(Path(digest))
     if folder is not None:
         os.environ |= {"TORCHDX_RECORD": folder, "TORCHDX_OVERHEAD": str(overhead)}
+        if deep:
+            os.environ["TORCHDX_DEEP"] = "1"
         from torchdx.watch import _begin
 
         _begin()
