@@ -96,7 +96,7 @@ def _attach(folder: Path, overhead: float, max_steps: int | None, deep: bool = F
     Symmetry(session, models)
     gradients = Gradients(session, models)
     optimizers = Optimizers(session, models, gradients)
-    Unstepped(session, models)
+    Unstepped(session, models, optimizers)
     Schedules(session, optimizers)
     Penalties(session)
     Scalers(session, gradients)

@@ -31,6 +31,7 @@ class Optimizers:
         self.gradients = gradients
         self._made: dict[int, tuple[weakref.ref[Optimizer], Place | None]] = {}
         self._known: dict[int, tuple[weakref.ref[Optimizer], int]] = {}
+        self.stepped: dict[int, weakref.ref[Optimizer]] = {}
         self._count = 0
         self._began = clock()
         self._backwards = 0
@@ -119,6 +120,9 @@ class Optimizers:
 
     def _post(self, optimizer: Optimizer, *_: Any) -> None:
         session = self.session
+        known = self.stepped.get(id(optimizer))
+        if known is None or known() is not optimizer:
+            self.stepped[id(optimizer)] = weakref.ref(optimizer)
         if not session.asleep:
             self._after_guarded(optimizer)
         elif session.active and not session.sleeps_through():

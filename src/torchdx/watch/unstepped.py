@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from torchdx.watch.models import Models
+from torchdx.watch.optimizers import Optimizers
 from torchdx.watch.places import Place, user_place
 from torchdx.watch.session import Session
 from torchdx.watch.tensors import is_plain, sample
@@ -24,22 +25,19 @@ class _Waiting:
     def __init__(self, optimizer: Optimizer, place: Place | None) -> None:
         self.ref = weakref.ref(optimizer)
         self.cls, self.place = type(optimizer).__name__, place
-        self.stepped = self.moved = False
+        self.key, self.moved = id(optimizer), False
         self.looks: list[int] = []
         self.numbers: list[int] = []
         self.values: Tensor | None = None
-
-    def steps(self, *_: Any) -> None:
-        """It takes a step: an optimizer like any other."""
-        self.stepped = True
 
 
 class Unstepped:
     """Follows optimizers from their making to their first step, and tells in the end of those that took none."""
 
-    def __init__(self, session: Session, models: Models) -> None:
+    def __init__(self, session: Session, models: Models, optimizers: Optimizers) -> None:
         self.session = session
         self.models = models
+        self.optimizers = optimizers
         self._waiting: list[_Waiting] = []
         session.weave(Optimizer.__init__, after=self._made)
         session.at_look_end.append(self._looks)
@@ -48,12 +46,11 @@ class Unstepped:
     def _made(self, _: None, optimizer: Optimizer, *__: Any) -> None:
         self._forgets()
         if len(self._waiting) < MOST:
-            waiting = _Waiting(optimizer, user_place(2, skip_constructor_of=optimizer))
-            optimizer.register_step_pre_hook(waiting.steps)
-            self._waiting.append(waiting)
+            self._waiting.append(_Waiting(optimizer, user_place(2, skip_constructor_of=optimizer)))
 
     def _forgets(self) -> None:
-        self._waiting = [waiting for waiting in self._waiting if not waiting.stepped]
+        stepped = self.optimizers.stepped
+        self._waiting = [waiting for waiting in self._waiting if stepped.get(waiting.key) is not waiting.ref]
 
     def _looks(self) -> None:
         self._forgets()
@@ -68,7 +65,8 @@ class Unstepped:
                 waiting.values = now
 
     def _tells(self) -> None:
+        self._forgets()
         for waiting in self._waiting:
-            if waiting.looks and not waiting.stepped:
+            if waiting.looks:
                 told = {"looks": len(waiting.looks), "moved": waiting.moved, "params": waiting.numbers}
                 self.session.write("unstepped", cls=waiting.cls, site=waiting.place, **told)

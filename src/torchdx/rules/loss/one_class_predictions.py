@@ -132,11 +132,13 @@ def sick() -> None:
     inputs = torch.tensor(digits.data, dtype=torch.float32) / 8 - 1
     loader = DataLoader(TensorDataset(inputs, torch.tensor(digits.target)), batch_size=64, shuffle=True)
     model = nn.Sequential(nn.Linear(64, 32), nn.Tanh(), nn.Linear(32, 10))
-    optimizer = torch.optim.Adam(model.parameters(), lr=0.003, weight_decay=1.0)
-    for _ in range(8):
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.05)
+    weight = torch.ones(10)
+    weight[3] = 1e6
+    for _ in range(20):
         for batch, labels in loader:
             optimizer.zero_grad()
-            loss = nn.functional.cross_entropy(model(batch), labels)  # TDX616
+            loss = nn.functional.cross_entropy(model(batch), labels, weight)  # TDX616
             loss.backward()
             optimizer.step()
     print(f"{loss.item():.3f}")
@@ -153,8 +155,8 @@ def healthy() -> None:
     inputs = torch.tensor(digits.data, dtype=torch.float32) / 8 - 1
     loader = DataLoader(TensorDataset(inputs, torch.tensor(digits.target)), batch_size=64, shuffle=True)
     model = nn.Sequential(nn.Linear(64, 32), nn.Tanh(), nn.Linear(32, 10))
-    optimizer = torch.optim.Adam(model.parameters(), lr=0.003, weight_decay=1e-4)
-    for _ in range(8):
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.05)
+    for _ in range(20):
         for batch, labels in loader:
             optimizer.zero_grad()
             loss = nn.functional.cross_entropy(model(batch), labels)
