@@ -19,6 +19,9 @@ from torchdx.source import Program
 
 __all__ = ["examine"]
 
+EVERYWHERE = frozenset({"step", "loss", "gradients", "outputs", "input", "optimizer", "phase", "param", "module"})
+"""Facts that every training gives. That others are lacking says only that the program has nothing of the kind."""
+
 
 def examine(
     program: Program | None,
@@ -87,7 +90,8 @@ def _answers(rule: Rule, asked: RunRule, record: Record) -> Iterator[Finding | N
         return  # nobody asked for experiments, so that their lack is not worth a word
     lacking = sorted(kind for kind in rule.needs if not record.process.all(kind))
     if lacking:
-        yield NotEnough(", ".join(lacking), name_of(rule))
+        if EVERYWHERE.issuperset(lacking):
+            yield NotEnough(", ".join(lacking), name_of(rule))
         return
     for answer in asked.in_run(record):
         if isinstance(answer, NotEnough):

@@ -37,8 +37,8 @@ count as one.
 """
 
 PROGRAMS = 57
-_MOST = 10
-"""Faults that are weighed at once; every set of up to three of them is."""
+_MOST = 8
+"""Faults of which every set is weighed; any further one is weighed beside the best of these sets."""
 
 
 def prior(family: str, rules: int) -> float:
@@ -71,13 +71,16 @@ class Network:
     def probabilities(self) -> dict[str, float]:
         """How probable each fault is, the others being there or not."""
         likely = sorted(self.priors, key=lambda cause: -self.weight([cause]))[:_MOST]
-        sets = [chosen for size in range(4) for chosen in combinations(likely, size)]
+        sets = [chosen for size in range(len(likely) + 1) for chosen in combinations(likely, size)]
         weights = [self.weight(chosen) for chosen in sets]
         top = max(weights)
         shares = [math.exp(weight - top) for weight in weights]
         total = sum(shares)
+        best = sets[weights.index(top)]
         return {
             cause: sum(share for chosen, share in zip(sets, shares, strict=True) if cause in chosen) / total
+            if cause in likely
+            else 1 / (1 + math.exp(min(top - self.weight([*best, cause]), 700.0)))
             for cause in self.priors
         }
 

@@ -33,6 +33,7 @@ from torchdx.source.reading import words
 if TYPE_CHECKING:
     from torchdx.record import Record
     from torchdx.source import Call, Program, UserFunction
+    from torchdx.source.file import SourceFile
     from torchdx.source.loops import Evaluation
 
 code, family, severity = "TDX401", "normalisation", "error"
@@ -139,15 +140,24 @@ def _matters(record: Record) -> bool:
     )
 
 
+def _model_at(program: Program, file: SourceFile, node: ast.Call) -> ast.expr | None:
+    """What the model is called there: by this call, or by another that measures in the same function."""
+    here = [evaluation.call.node for evaluation in program.evaluations if evaluation.call.file is file]
+    around = file.enclosing(node, ast.FunctionDef)
+    inside = [call for call in here if file.enclosing(call, ast.FunctionDef) is around]
+    return next((call.func for call in (*(call for call in here if call is node), *inside)), None)
+
+
 def treat(program: Program, finding: Finding) -> Iterator[Fix]:
     """Put the model into evaluation mode right before, and back into training mode right after."""
     file = program.file(finding.site.path) if finding.site else None
     node = file.node_at(finding.site, ast.Call) if file is not None and finding.site else None
-    if file is None or not isinstance(node, ast.Call) or not isinstance(node.func, (ast.Name, ast.Attribute)):
+    model = _model_at(program, file, node) if file is not None and isinstance(node, ast.Call) else None
+    if file is None or node is None or not isinstance(model, (ast.Name, ast.Attribute)):
         return
     block = file.enclosing(node, ast.With)
     statement = block if isinstance(block, ast.With) else file.statement(node)
-    name = file.text_of(node.func)
+    name = file.text_of(model)
     if statement is not None and not isinstance(statement, ast.Return):
         changes = [
             edits.insert_before(file, statement, f"{name}.eval()"),
