@@ -15,6 +15,7 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -106,42 +107,43 @@ class Attached:
         return {**told, "status": status}
 
 
-def judged(programs: Sequence[Mapping[str, Any]], told: Mapping[str, Mapping[str, Any]]) -> dict[str, int]:
-    """How many causes a peer names at all and first, how many sick programs it notices, and how often it cries wolf."""
-    counts = dict.fromkeys(("sick", "first", "first three", "named", "noticed", "healthy", "alarms", "broken"), 0)
-    for program in programs:
-        one = told[program["program"]]
-        said = [(severity, words) for severity, words in one["said"] if not STYLE.match(words)]
-        alarms = [words for severity, words in said if severity.upper() in ALARMS]
-        counts["broken"] += bool(one["broken"])
-        if program["kind"] is None:
-            counts["healthy"] += 1
-            counts["alarms"] += bool(alarms)
-            continue
-        right = [names(words, program["truth"]) for _, words in said]
-        counts["sick"] += 1
-        counts["first"] += any(right[:1])
-        counts["first three"] += any(right[:3])
-        counts["named"] += any(right)
-        counts["noticed"] += bool(alarms)
-    return counts
+@dataclass(frozen=True)
+class Answer:
+    """What one tool said of one program: was it an alarm, did it name the cause, in order, and did the tool break."""
+
+    alarmed: bool
+    right: Sequence[bool]
+    broken: bool = False
 
 
-def ours(programs: Sequence[Mapping[str, Any]]) -> dict[str, int]:
-    """The same of our own findings, as they were read into `readings.json`."""
+def of_peer(program: Mapping[str, Any], told: Mapping[str, Any]) -> Answer:
+    """A peer's answer, its hints on style left out."""
+    said = [(severity, words) for severity, words in told["said"] if not STYLE.match(words)]
+    alarmed = any(severity.upper() in ALARMS for severity, _ in said)
+    return Answer(alarmed, [names(words, program["truth"]) for _, words in said], bool(told["broken"]))
+
+
+def of_ours(program: Mapping[str, Any]) -> Answer:
+    """Our own, as it was read into `readings.json`."""
+    found = program["findings"]
+    alarmed = any(finding["severity"] != "note" for finding in found)
+    return Answer(alarmed, [finding["rule"] in program["truth"] for finding in found])
+
+
+def counted(programs: Sequence[Mapping[str, Any]], answers: Sequence[Answer]) -> dict[str, int]:
+    """How many causes a tool names at all and first, how many sick programs it notices, and how often it cries wolf."""
     counts = dict.fromkeys(("sick", "first", "first three", "named", "noticed", "healthy", "alarms", "broken"), 0)
-    for program in programs:
-        loud = [finding for finding in program["findings"] if finding["severity"] != "note"]
+    for program, answer in zip(programs, answers, strict=True):
+        counts["broken"] += answer.broken
         if program["kind"] is None:
             counts["healthy"] += 1
-            counts["alarms"] += bool(loud)
+            counts["alarms"] += answer.alarmed
             continue
-        right = [finding["rule"] in program["truth"] for finding in program["findings"]]
         counts["sick"] += 1
-        counts["first"] += any(right[:1])
-        counts["first three"] += any(right[:3])
-        counts["named"] += any(right)
-        counts["noticed"] += bool(loud)
+        counts["first"] += any(answer.right[:1])
+        counts["first three"] += any(answer.right[:3])
+        counts["named"] += any(answer.right)
+        counts["noticed"] += answer.alarmed
     return counts
 
 
@@ -172,7 +174,9 @@ def main() -> None:
 
     with ThreadPoolExecutor(2) as pool:
         told = dict(zip(options.peers, pool.map(asked, options.peers), strict=True))
-    counts = {"torchdx": ours(programs)} | {peer: judged(programs, told[peer]) for peer in options.peers}
+    counts = {"torchdx": counted(programs, [of_ours(one) for one in programs])}
+    for peer in options.peers:
+        counts[peer] = counted(programs, [of_peer(one, told[peer][one["program"]]) for one in programs])
     sick = counts["torchdx"]["sick"]
     header = [f"{sick} sick programs", "cause first", "in first three", "named", "noticed", "healthy: alarm", "broke"]
     publish("peers", {"counts": counts, "told": told}, header, [row(name, one) for name, one in counts.items()])

@@ -56,10 +56,12 @@ def examine(
 
 
 def _network(findings: Sequence[Finding], course: Course, experience: Experience | None) -> Network | None:
-    """What all that was said of a run makes of the faults found; None where nothing was ever learnt."""
+    """What all that was said of a run makes of the faults found; None where none was, or nothing was ever learnt."""
+    told = {finding.rule for finding in findings if finding.severity != "note"}
+    if not told:
+        return None
     known = experience or experience_kept()
     families = {name_of(rule): rule.family for rule in all_rules()}
-    told = {finding.rule for finding in findings if finding.severity != "note"}
     return network_of(told, course.symptoms, families, known) if known.healthy else None
 
 

@@ -32,11 +32,6 @@ class Point:
         return self.gradient / self.noise if self.noise else math.inf
 
     @property
-    def within_reach(self) -> float:
-        """The share of the loss that the best step along the gradient would win, as far as curvature tells."""
-        return self.gradient**2 / (2 * self.greatest * self.loss) if self.greatest > 0 and self.loss > 0 else math.inf
-
-    @property
     def bent_down(self) -> float:
         """The most negative curvature, as a share of the greatest; what is surely there, with its error taken off."""
         return max(0.0, -self.least - self.least_error) / self.greatest if self.greatest > 0 else math.inf

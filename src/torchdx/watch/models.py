@@ -11,11 +11,10 @@ from torch import Tensor, nn
 
 from torchdx.watch.places import Place, maker, user_place
 from torchdx.watch.session import Session
-from torchdx.watch.tensors import is_plain, sample
+from torchdx.watch.tensors import SIMPLE, is_plain, sample
 
 MODE_SENSITIVE = (nn.modules.dropout._DropoutNd, nn.modules.batchnorm._BatchNorm)
 _WRAPPERS = ("module.", "_orig_mod.")
-_SIMPLE = (bool, int, float, str, type(None))
 _FULL_PASS = 1 << 18
 
 
@@ -204,7 +203,7 @@ class Models:
             site=built[1] if built and built[0]() is module else None,
             leaf=not module._modules,
             training=module.training,
-            config={k: v for k, v in vars(module).items() if isinstance(v, _SIMPLE) and not k.startswith("_")},
+            config={k: v for k, v in vars(module).items() if isinstance(v, SIMPLE) and not k.startswith("_")},
             params=parameters,
         )
 

@@ -17,9 +17,7 @@ from torchdx.watch.gradients import GLANCE, Gradients
 from torchdx.watch.models import Models
 from torchdx.watch.places import Place, user_place
 from torchdx.watch.session import Session
-from torchdx.watch.tensors import is_free, number
-
-_PLAIN = (bool, int, float, str, type(None))
+from torchdx.watch.tensors import SIMPLE, is_free, number
 
 
 class Optimizers:
@@ -82,7 +80,7 @@ class Optimizers:
         self.gradients.hold(optimizer)
         groups = [
             {
-                **{k: v for k, v in group.items() if isinstance(v, _PLAIN)},
+                **{k: v for k, v in group.items() if isinstance(v, SIMPLE)},
                 "params": [self.models.parameter_number(p) for p in group["params"]],
             }
             for group in optimizer.param_groups

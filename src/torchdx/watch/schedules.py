@@ -13,8 +13,7 @@ from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 from torchdx.watch.optimizers import Optimizers
 from torchdx.watch.places import Place, user_place
 from torchdx.watch.session import Session
-
-_PLAIN = (bool, int, float, str, type(None))
+from torchdx.watch.tensors import SIMPLE
 
 _MOST = 64
 """Schedulers told about; a program that makes one for each of a thousand trainings is known by the first."""
@@ -59,7 +58,7 @@ class Schedules:
         if len(self._courses) >= _MOST:
             return
         options: dict[str, Any] = {
-            k: v for k, v in vars(scheduler).items() if isinstance(v, _PLAIN) and not k.startswith("_")
+            k: v for k, v in vars(scheduler).items() if isinstance(v, SIMPLE) and not k.startswith("_")
         }
         milestones = getattr(scheduler, "milestones", None)
         if isinstance(milestones, Mapping | list | tuple) and milestones:

@@ -18,6 +18,8 @@ _ROWS = 128
 _COLUMNS = 256
 _LEAST_ROWS = 4
 _PLAIN = (Tensor, torch.nn.Parameter)
+SIMPLE = (bool, int, float, str, type(None))
+"""What an option may be to be written down as it is."""
 
 
 def is_plain(thing: object) -> bool:
