@@ -160,8 +160,7 @@ class Session:
 
     def begin_step(self, rounds: int) -> None:
         """Decide whether to look at the coming step, and at its sisters if several optimizers take turns."""
-        wanted = not self.looking and (self.step < self._fresh or self.governor.affords_look())
-        if wanted and not torch._C._autograd._profiler_enabled():
+        if not self.looking and self._may_look() and not torch._C._autograd._profiler_enabled():
             self.looking = True
             self._rounds = max(1, rounds)
             self._spent_before = self.governor.spent
@@ -172,6 +171,13 @@ class Session:
             nap = self.governor.nap()
             self.asleep = nap > 0
             self._wakes = self.step + nap
+
+    def _may_look(self) -> bool:
+        """Is the coming step a training's first, one of those looked at on credit, or can the look be paid?"""
+        unlooked = self._fresh - self.step
+        if unlooked == FIRST:
+            return True
+        return self.governor.affords_first_look() if unlooked > 0 else self.governor.affords_look()
 
     def begin_training(self) -> None:
         """A new optimizer was made: be awake for it, and look at its first steps as at those of the first."""
