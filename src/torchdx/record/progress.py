@@ -38,6 +38,7 @@ class Progress:
     worst: float = math.nan
     earlier: float = math.nan
     later: float = math.nan
+    fall_error: float = math.inf
     prior: float | None = None
     prior_name: str = ""
     finite: bool = True
@@ -47,6 +48,11 @@ class Progress:
     def fall(self) -> float:
         """By which share the loss still fell from the middle third of the steps to the last; NaN if not positive."""
         return 1 - self.later / self.earlier if self.earlier > 0 and self.later > 0 else math.nan
+
+    @property
+    def sure_fall(self) -> float:
+        """What is left of the fall, two standard errors taken off: losses of batches differ by chance."""
+        return self.fall - 2 * self.fall_error
 
     @property
     def gain(self) -> float:
@@ -76,14 +82,16 @@ def progress_of(record: Record) -> Progress:
     means = _means(finite, window)
     begin, end = finite.steps[0], finite.steps[-1]
     third = (end - begin) // 3
+    earlier, later = _over(finite, begin + third, end - third), _over(finite, end - third + 1, end)
     return Progress(
         start=finite.first,
         first=finite.earliest(min(window, EARLIEST)).mean,
-        last=_over(finite, end - max(LATEST, (end - begin) // 20), end),
+        last=_over(finite, end - max(LATEST, (end - begin) // 20), end).mean,
         best=min(means),
         worst=max(means),
-        earlier=_over(finite, begin + third, end - third),
-        later=_over(finite, end - third + 1, end),
+        earlier=earlier.mean,
+        later=later.mean,
+        fall_error=math.hypot(earlier.error, later.error) / abs(earlier.mean) if earlier.mean else math.inf,
         prior=prior,
         prior_name=name,
         finite=whole,
@@ -152,9 +160,9 @@ def _scale(objective: Series, loss: Series) -> float | None:
     return 1.0 if 1 / OTHER < usual < OTHER else None
 
 
-def _over(series: Series, first: int, last: int) -> float:
-    """The mean over these steps; of the two latest values where none was taken in them."""
-    return (series.between(first, last) or series.latest(2)).mean
+def _over(series: Series, first: int, last: int) -> Series:
+    """The values of these steps; the two latest where none was taken in them."""
+    return series.between(first, last) or series.latest(2)
 
 
 def _means(series: Series, window: int) -> list[float]:

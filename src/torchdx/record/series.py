@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import groupby
-from statistics import median
+from statistics import median, stdev
 
 
 @dataclass(frozen=True)
@@ -61,6 +61,12 @@ class Series:
         """The mean of the finite values; NaN if there is none."""
         values = self.finite.values
         return sum(values) / len(values) if values else math.nan
+
+    @property
+    def error(self) -> float:
+        """The standard error of that mean; infinite where fewer than two finite values tell of it."""
+        values = self.finite.values
+        return stdev(values) / math.sqrt(len(values)) if len(values) > 1 else math.inf
 
     @property
     def median(self) -> float:

@@ -35,7 +35,8 @@ follows = frozenset({"not-learning"})
 GAIN = 0.1
 """Share of the loss learnt away, on the kept batches, above which training got somewhere."""
 FALL = 0.03
-"""Share by which a loss that still falls is lower in the last third of the steps than in the middle one. Batches of 32
+"""Share by which a loss that still falls is surely lower in the last third of the steps than in the middle one (two
+standard errors taken off: see `Progress.sure_fall`). Batches of 32
 make 0.011 by chance where nothing is learnt; healthy runs that have not settled: 0.1 and more."""
 NOISE = 3.0
 """Gradient over its standard error, below which it is nothing but noise: see saddle-point."""
@@ -68,7 +69,7 @@ def readings(record: Record) -> Iterator[tuple[str, float]]:
     yield "FLAT", max(0.0, -point.least) / point.greatest if point.greatest > 0 else 0.0
     if progress.prior and progress.prior > 0:
         yield "GAIN", 1 - point.loss / progress.prior
-        yield "FALL", progress.fall
+        yield "FALL", progress.sure_fall
 
 
 def sick() -> None:
