@@ -49,6 +49,7 @@ def train(rank, meeting=None):
     left = {**net.state_dict(), "random": torch.get_rng_state()}
     print(f"rank {rank} {digest(left)} {float(loss.detach()).hex()}\n", end="", flush=True)
     distributed.barrier()
+    distributed.destroy_process_group()
 
 
 if __name__ == "__main__":
