@@ -10,18 +10,18 @@ HERE = Path(__file__).parents[1] / "bench" / "calibration"
 sys.path.append(str(HERE))
 
 from faults import KINDS, PLANTED, SCORES  # noqa: E402
-from matrix import is_worse, score_of  # noqa: E402
+from matrix import OURS, UNSEEN, is_worse, score_of, source_of  # noqa: E402
 
 
 def test_every_fault_can_be_planted_and_leaves_a_program() -> None:
     for fault in PLANTED:
         assert fault.kind in KINDS
         assert fault.program in SCORES
-        ast.parse(fault.applied((HERE / "programs" / f"{fault.program}.py").read_text()))
+        ast.parse(fault.applied(source_of(fault.program)))
 
 
 def test_the_matrix_is_wide() -> None:
-    programs = list((HERE / "programs").glob("*.py"))
+    programs = [*OURS.glob("*.py"), *UNSEEN.glob("*.py")]
     assert {program.stem for program in programs} == set(SCORES)
     assert len(programs) >= 24
     assert len(PLANTED) >= 120

@@ -13,7 +13,10 @@ from faults import PLANTED, SCORES, Fault
 
 ROOT = Path(__file__).parents[2]
 OURS = Path(__file__).parent / "programs"
+UNSEEN = Path(__file__).parent / "unseen"
 ZOO = ROOT / "tests" / "healthy"
+
+PARTS = "ABC"
 
 WORSE, LEAST = 1.2, 0.01
 """A sick program's error over that of its healthy base, and by how much it must lie above it in any case."""
@@ -40,14 +43,17 @@ class Case:
         return self.base if self.script.stem == "train" else self.script.stem
 
     @property
-    def half(self) -> str:
-        """A or B, by the name of the base: a program and all that is planted in it lie in one half."""
-        return half_of(self.name)
+    def part(self) -> str:
+        """A, B or C: a program and all that is planted in it lie in one part."""
+        return part_of(self.name)
 
 
-def half_of(program: str) -> str:
-    """The half that a program lies in, by its name: that of its base, before the colon."""
-    return "AB"[hashlib.sha256(program.partition(":")[0].encode()).digest()[0] % 2]
+def part_of(program: str) -> str:
+    """The part that a program lies in, by its name: C if its base is of the unseen ones, else A or B by its hash."""
+    base = program.partition(":")[0]
+    if (UNSEEN / f"{base}.py").exists():
+        return "C"
+    return "AB"[hashlib.sha256(base.encode()).digest()[0] % 2]
 
 
 def written(folder: Path) -> list[Case]:
@@ -58,7 +64,7 @@ def written(folder: Path) -> list[Case]:
 
 
 def _healthy(folder: Path) -> Iterator[Case]:
-    for place in (OURS, ZOO):
+    for place in (OURS, UNSEEN, ZOO):
         for file in sorted(place.glob("*.py")):
             yield Case(file.stem, Path(shutil.copy(file, folder)))
         for file in sorted(place.glob("*/train.py")):
@@ -71,8 +77,13 @@ def _sick(folder: Path) -> Iterator[Case]:
         script = folder / f"{fault.program}__{_slug(fault.kind)}.py"
         if script.exists():
             raise ValueError(f"{fault.program} has two faults of the kind {fault.kind!r}")
-        script.write_text(fault.applied((OURS / f"{fault.program}.py").read_text()))
+        script.write_text(fault.applied(source_of(fault.program)))
         yield Case(fault.program, script, fault)
+
+
+def source_of(program: str) -> str:
+    """The healthy program that faults are planted in."""
+    return next(file for place in (OURS, UNSEEN) if (file := place / f"{program}.py").exists()).read_text()
 
 
 def _slug(words: str) -> str:

@@ -11,11 +11,11 @@ from typing import Any
 
 from scipy.stats import beta
 
+from matrix import PARTS
 from publish import markdown
 from torchdx.rules import find_rule
 
 Told = dict[str, Any]
-HALVES = ("A", "B")
 BANDS = (0.0, 0.5, 0.7, 0.8, 0.9, 0.95, 1.01)
 
 INTRO = """\
@@ -25,12 +25,13 @@ INTRO = """\
 examined together with their source, as `torchdx run` does. `make bench-calibration` writes this page and
 `readings.json` anew.
 
-Healthy are the programs in `programs/` and those of `tests/healthy/`. `faults.py` plants the faults, by exact edits of
-text, in the programs of this folder. A planted fault counts only if the program then scores clearly worse on data that
-it was not trained on, or if it is provably wrong for a reason that `faults.py` gives.
+Healthy are the programs in `programs/` and `unseen/` and those of `tests/healthy/`. `faults/` plants the faults, by
+exact edits of text, in the programs of the first two. A planted fault counts only if the program then scores clearly
+worse on data that it was not trained on, or if it is provably wrong for a reason that `faults/` gives.
 
-Programs are parted by the name of their healthy base into two halves: thresholds may be set on **A**, and are judged on
-**B**. A base and all that is planted in it lie in one half.
+Rules are made and thresholds are set on the parts **A** and **B**, parted by the name of the healthy base. They are
+judged on **C**: the programs in `unseen/`, written with their faults by people who had seen no rule, and run under the
+watcher for the first time when the rules were done. A base and all that is planted in it lie in one part.
 """
 
 
@@ -77,11 +78,11 @@ warning or an error."""
 
 
 def _summary(healthy: Sequence[Told], sick: Sequence[Told]) -> str:
-    header = ["half", "sick", "first", "among three", "consequence", "healthy", "false alarms"]
+    header = ["part", "sick", "first", "among three", "consequence", "healthy", "false alarms"]
     rows = []
-    for name, halves in (("A (setting)", "A"), ("B (judging)", "B"), ("both", "AB")):
-        ill = [one for one in sick if one["half"] in halves]
-        well = [one for one in healthy if one["half"] in halves]
+    for name, parts in (("A (setting)", "A"), ("B (setting)", "B"), ("C (judging)", "C"), ("all", "ABC")):
+        ill = [one for one in sick if one["part"] in parts]
+        well = [one for one in healthy if one["part"] in parts]
         first = sum(place(one) == 1 for one in ill)
         three = sum((place(one) or 99) <= 3 for one in ill)
         under = sum(place(one) is None and one["known_at"] is not None for one in ill)
@@ -111,20 +112,20 @@ def _by_kind(sick: Sequence[Told]) -> str:
     rows = []
     for kind, ones in sorted(kinds.items()):
         row = [kind]
-        for half in HALVES:
-            ill = [one for one in ones if one["half"] == half]
+        for part in PARTS:
+            ill = [one for one in ones if one["part"] == part]
             first, three = sum(place(o) == 1 for o in ill), sum((place(o) or 99) <= 3 for o in ill)
             row += [str(len(ill)), str(first), str(three)] if ill else ["", "", ""]
         known = [one["known_at"] for one in ones if one["known_at"] is not None]
         rows.append([*row, f"{median(known):g}" if known else "-"])
-    header = ["kind of fault", "A", "first", "of three", "B", "first", "of three", "known after steps (median)"]
+    header = ["kind of fault", *(f for part in PARTS for f in (part, "first", "of three")), "known after (median)"]
     return markdown([header, *rows])
 
 
 SURE = """\
 What torchdx says of a cause, "90 % sure", against how often it is right. Causes are warnings and errors told by
-themselves, not under another; right is one that names the planted fault. Each half was weighed by what the programs of
-the other half teach, so that no program is judged by itself."""
+themselves, not under another; right is one that names the planted fault. Each part was weighed by what the programs of
+the others teach, so that no program is judged by itself."""
 
 
 def _reliability(told: Sequence[Told]) -> str:
@@ -183,7 +184,7 @@ def _alarms_told(healthy: Sequence[Told]) -> Iterator[str]:
     for one in healthy:
         for found in one["findings"]:
             if found["severity"] != "note":
-                yield f"{one['half']} `{one['base']}`: {found['severity']} {found['rule']}, {found['message']}"
+                yield f"{one['part']} `{one['base']}`: {found['severity']} {found['rule']}, {found['message']}"
 
 
 def _misses(sick: Sequence[Told]) -> Iterator[str]:
@@ -191,7 +192,7 @@ def _misses(sick: Sequence[Told]) -> Iterator[str]:
         if place(one) != 1:
             truth = " or ".join(rule if find_rule(rule) else f"{rule} (no such rule yet)" for rule in one["truth"])
             said = ", ".join(f"{found['rule']} ({found['severity']})" for found in one["findings"]) or "nothing"
-            yield f"{one['half']} `{one['base']}`, {one['kind']}; it is {truth}; told: {said}"
+            yield f"{one['part']} `{one['base']}`, {one['kind']}; it is {truth}; told: {said}"
 
 
 def _left_out(told: Sequence[Told]) -> Iterator[str]:

@@ -2,7 +2,7 @@
 
 Every program is run watched, examined together with its source as `torchdx run` does, and put into `readings.json`;
 `README.md` tells how many true causes were named, how many false alarms there were, and where the healthy and the sick
-lie on every threshold. Each half is weighed by the experience that the other half gives; all of it is then put into the
+lie on every threshold. Each part is weighed by the experience that the others give; all of it is then put into the
 package. Records are kept: a second run only examines, unless a program or a probe has changed.
 """
 
@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from examining import answer, said
-from matrix import ROOT, Case, half_of, is_worse, score_of, written
+from matrix import PARTS, ROOT, Case, is_worse, part_of, score_of, written
 from page import page
 from running import Ran, run_all
 from torchdx.exam import experience
@@ -42,8 +42,8 @@ def main() -> None:
     with ProcessPoolExecutor(options.at_once) as pool:
         heard = list(pool.map(said, [case.script for case in cases], [one.record for one in ran]))
         known = [remembered(case, words) for case, words in zip(cases, heard, strict=True)]
-        others = {half: experience_of(known, besides=half) for half in "AB"}
-        told = list(pool.map(_examined, cases, ran, heard, [others[case.half] for case in cases]))
+        others = {part: experience_of(known, besides=part) for part in PARTS}
+        told = list(pool.map(_examined, cases, ran, heard, [others[case.part] for case in cases]))
     healthy = {one["base"]: one["score"] for one in told if one["kind"] is None}
     for one in told:
         crashed = one["status"] != 0
@@ -85,8 +85,8 @@ def remembered(case: Case, words: frozenset[str]) -> Known | None:
 
 
 def experience_of(known: Sequence[Known | None], besides: str) -> Experience:
-    """What the programs of the other half teach."""
-    return Experience.of((one for one in known if one and half_of(one.program) != besides), explanations())
+    """What the programs of the other parts teach."""
+    return Experience.of((one for one in known if one and part_of(one.program) != besides), explanations())
 
 
 def keep(known: Iterable[Known]) -> None:
@@ -103,7 +103,7 @@ def _examined(case: Case, ran: Ran, heard: frozenset[str], known: Experience) ->
         "program": case.name,
         "base": case.base,
         "script": f"{case.base}/train.py" if case.script.stem == "train" else case.script.name,
-        "half": case.half,
+        "part": case.part,
         "kind": fault.kind if fault else None,
         "truth": sorted(causes),
         "proven": fault.proven if fault else "",

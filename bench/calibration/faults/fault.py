@@ -1,0 +1,100 @@
+"""A fault, what counts as naming it, and how it is planted: by edits of text that stand in the program exactly once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+Edit = tuple[str, str]
+
+KINDS: Mapping[str, frozenset[str]] = {
+    name: frozenset(rules.split())
+    for name, rules in {
+        "learning rate far too high": "learning-rate-too-high loss-bounces",
+        "learning rate far too low": "learning-rate-too-low",
+        "gradients never cleared": "gradients-not-cleared",
+        "gradients cleared before the step": "gradients-cleared-before-step",
+        "step never taken": "missing-step method-not-called",
+        "softmax before cross entropy": "softmax-before-cross-entropy",
+        "sigmoid before its own loss": "softmax-before-cross-entropy",
+        "softmax over the batch": "softmax-over-wrong-axis",
+        "ReLU on the logits": "activation-before-logits-loss",
+        "log-softmax missing": "nll-of-probabilities",
+        "divergence of probabilities": "kl-divergence-of-probabilities",
+        "broadcast loss": "broadcast-loss",
+        "loss of another task": "loss-for-other-task",
+        "deviation given for variance": "variance-passed-as-std variance-below-errors",
+        "raw inputs": "unscaled-input",
+        "scaled twice": "double-scaling",
+        "labels do not belong to inputs": "labels-unrelated",
+        "sorted and not shuffled": "unshuffled-batches unshuffled-training-data",
+        "deep sigmoid stack": "vanishing-gradient signal-lost-in-depth",
+        "deep ReLU stack, default start": "vanishing-gradient signal-lost-in-depth",
+        "weights start too small": "vanishing-gradient signal-lost-in-depth",
+        "weights start alike": "symmetric-initialisation",
+        "weights start huge": "exploding-gradient initial-loss-off-scale saturated-activation",
+        "dead ReLU": "dead-relu",
+        "forget gate shut": "forget-gate-shut",
+        "no nonlinearity": "linear-after-linear",
+        "divergence averaged over classes": "kl-averaged-over-classes",
+        "parameter not registered": "tensor-not-registered",
+        "schedule of another length": "schedule-of-other-length",
+        "part not optimised": "parameter-not-optimised",
+        "modules in a plain list": "modules-in-plain-list parameter-not-optimised",
+        "layer made in forward": "layer-made-in-forward",
+        "another model optimised": "optimizer-of-other-parameters optimizer-before-change parameter-not-optimised",
+        "random part frozen": "frozen-random-weights",
+        "graph cut": "graph-cut parameter-never-reached",
+        "batch norm momentum misread": "batchnorm-momentum-misread",
+        "batch norm on tiny batches": "batchnorm-on-tiny-batches",
+        "argument in wrong slot": "argument-in-wrong-slot",
+        "evaluated in training mode": "eval-mode-missing",
+        "training mode not restored": "training-mode-not-restored",
+        "dropout always on": "dropout-always-on",
+        "too much dropout": "too-much-dropout",
+        "gradients clipped to nothing": "clipped-nearly-always",
+        "not a number": "nonfinite-value logarithm-of-unguarded-probability",
+        "half precision": "nonfinite-value half-precision-underflow",
+        "collapse to one class": "one-class-predictions",
+        "penalty drowns the loss": "penalty-drowns-loss",
+        "rate falls to zero": "scheduler-at-wrong-cadence schedule-of-other-length",
+        "accumulation not divided": "undivided-accumulation",
+        "sum in place of mean": "learning-rate-too-high",
+        "padding counted": "padding-in-loss",
+        "state never detached": "hidden-state-not-detached",
+        "overfitting": "overfitting",
+        "future seen": "future-leak",
+        "samples mixed": "batch-mixing view-instead-of-permute future-leak",
+        "target among the inputs": "future-leak",
+        "posterior collapse": "posterior-collapse penalty-drowns-loss",
+    }.items()
+}
+"""For each kind of fault, the rules that name its true cause."""
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One fault, planted in one program."""
+
+    program: str
+    kind: str
+    edits: tuple[Edit, ...]
+    proven: str = ""
+
+    @property
+    def causes(self) -> frozenset[str]:
+        """The rules of which one should come first."""
+        return KINDS[self.kind]
+
+    def applied(self, text: str) -> str:
+        """The program with the fault in it; every edit must find its place, and no second one."""
+        for old, new in self.edits:
+            if text.count(old) != 1:
+                raise ValueError(f"{self.program}, {self.kind}: {old!r} stands there {text.count(old)} times, not once")
+            text = text.replace(old, new)
+        return text
+
+
+def plant(program: str, kind: str, *edits: Edit, proven: str = "") -> Fault:
+    """One fault."""
+    return Fault(program, kind, edits, proven)
