@@ -202,10 +202,12 @@ class Outputs:
         return hook
 
     def _count_dead(self, key: str, tensor: Tensor) -> None:
-        """The share of units that were not once above zero at any look so far."""
+        """The share of units that were not once above zero at any look so far; once it is none, it stays so."""
+        if self._dead.get(key) == 0:
+            return
         channel = 1 if tensor.dim() in (2, 4, 5) else tensor.dim() - 1
-        others = [dim for dim in range(tensor.dim()) if dim != channel]
-        alive = (tensor > 0).permute(channel, *others).flatten(1).any(dim=1)
+        greatest = tensor.amax(dim=tuple(dim for dim in range(tensor.dim()) if dim != channel))
+        alive = ~(greatest <= 0)  # a unit that gives NaN is none that is dead
         before = self._alive.get(key)
         self._alive[key] = alive if before is None or before.shape != alive.shape else before | alive
         if tensor.device.type == "cpu":

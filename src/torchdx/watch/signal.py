@@ -52,10 +52,13 @@ class Signal:
 
 def _block(tensor: Tensor) -> Tensor:
     """Rows and columns at even distances, shape (_ROWS, _COLUMNS); of small tensors some more than once."""
-    rows = tensor[_places(tensor.shape[0], _ROWS, tensor.device)].flatten(1)
-    return rows[:, _places(rows.shape[1], _COLUMNS, tensor.device)].float()
+    rows = tensor.shape[0]
+    return torch.take(tensor, _places(rows, tensor.numel() // rows, tensor.device)).float()
 
 
 @lru_cache(maxsize=256)
-def _places(count: int, wanted: int, device: torch.device) -> Tensor:
-    return torch.arange(wanted, device=device) * count // wanted
+def _places(rows: int, columns: int, device: torch.device) -> Tensor:
+    """Flat positions in a tensor of so many rows, and columns when all but its first dimension are laid out in one."""
+    across = torch.arange(_COLUMNS, device=device) * columns // _COLUMNS
+    down = torch.arange(_ROWS, device=device) * rows // _ROWS
+    return down[:, None] * columns + across
