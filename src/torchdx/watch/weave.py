@@ -108,7 +108,7 @@ def _put_in(definition: ast.FunctionDef, before: bool, after: bool) -> None:
     ]
     names = [argument.arg for argument in ordered if argument]
     if after:
-        definition.body = [_Returns(names).visit(statement) for statement in definition.body]
+        _tell_returns(definition.body, names)
         last = definition.body[-1]
         definition.body.append(_statement(_AFTER, [ast.Constant(None), *_loads(names)], last))
     if before:
@@ -117,28 +117,31 @@ def _put_in(definition: ast.FunctionDef, before: bool, after: bool) -> None:
         definition.body.insert(int(has_docstring), _statement(_BEFORE, _loads(names), first))
 
 
-class _Returns(ast.NodeTransformer):
-    """Give what a `return` is about to return to the probe, and then return it.
+_BLOCKS = ("body", "orelse", "finalbody", "handlers", "cases")
+"""Where statements hold others."""
 
-    `return x` becomes `return (hidden := x, probe(hidden, ...))[0]`, at the same line and columns.
+
+def _tell_returns(block: list[ast.stmt], names: list[str]) -> None:
+    """Give what each `return` of the function is about to return to the probe, and then return it.
+
+    Only statements are gone through: that is a tenth of what a visit of the whole tree costs.
     """
+    for place, statement in enumerate(block):
+        if isinstance(statement, ast.Return):
+            block[place] = _told(statement, names)
+        elif not isinstance(statement, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+            for inner in _BLOCKS:
+                _tell_returns(getattr(statement, inner, []), names)
 
-    def __init__(self, names: list[str]) -> None:
-        self.names = names
 
-    def visit_Return(self, node: ast.Return) -> ast.Return:
-        value = node.value or _located(ast.Constant(None), node)
-        kept = ast.NamedExpr(_located(ast.Name("_torchdx_result", ast.Store()), node), value)
-        told = _located(_call(_AFTER, [*_loads(["_torchdx_result"]), *_loads(self.names)]), node)
-        both = ast.copy_location(ast.Tuple([ast.copy_location(kept, node), told], ast.Load()), node)
-        first = _located(ast.Constant(0), node)
-        return ast.copy_location(ast.Return(ast.copy_location(ast.Subscript(both, first, ast.Load()), node)), node)
-
-    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.FunctionDef:
-        return node
-
-    def visit_Lambda(self, node: ast.Lambda) -> ast.Lambda:
-        return node
+def _told(node: ast.Return, names: list[str]) -> ast.Return:
+    """`return x` becomes `return (hidden := x, probe(hidden, ...))[0]`, at the same line and columns."""
+    value = node.value or _located(ast.Constant(None), node)
+    kept = ast.NamedExpr(_located(ast.Name("_torchdx_result", ast.Store()), node), value)
+    told = _located(_call(_AFTER, [*_loads(["_torchdx_result"]), *_loads(names)]), node)
+    both = ast.copy_location(ast.Tuple([ast.copy_location(kept, node), told], ast.Load()), node)
+    first = _located(ast.Constant(0), node)
+    return ast.copy_location(ast.Return(ast.copy_location(ast.Subscript(both, first, ast.Load()), node)), node)
 
 
 def _loads(names: list[str]) -> list[ast.expr]:
