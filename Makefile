@@ -4,12 +4,13 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 CORPUS ?=
+PEERS ?= $(BIN)/python
 
 # One thread a process: the tests run several at a time, and sums in a fixed order give the same digits everywhere.
 export OMP_NUM_THREADS = 1
 export MKL_NUM_THREADS = 1
 
-.PHONY: help setup demo test docs rule bench-calibration bench-overhead bench-memory bench-check bench-judgements clean
+.PHONY: help setup demo test docs rule bench-calibration bench-overhead bench-beside bench-memory bench-check bench-judgements clean
 
 help:
 	@echo "make demo              run the doctor on examples/digits.py"
@@ -18,6 +19,7 @@ help:
 	@echo "make rule NAME=some-fault FAMILY=loss       start a new rule"
 	@echo "make bench-calibration healthy and sick programs by the hundred: detection, false alarms, thresholds"
 	@echo "make bench-overhead    what watching costs, against a bare run"
+	@echo "make bench-beside PEERS=python              the same beside wandb.watch, Cockpit and TrainCheck"
 	@echo "make bench-memory      what a run of 100,000 steps leaves on disk and in memory"
 	@echo "make bench-check CORPUS='folders'           'torchdx check' beside ast.parse, torchfix and torch-preflight"
 	@echo "make bench-judgements CORPUS='folders'      how many of its findings there are true"
@@ -50,6 +52,9 @@ bench-calibration: $(READY)
 
 bench-overhead: $(READY)
 	$(BIN)/python bench/overhead.py
+
+bench-beside: $(READY)
+	$(BIN)/python bench/beside.py --python $(PEERS)
 
 bench-memory: $(READY)
 	$(BIN)/python bench/memory.py

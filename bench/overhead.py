@@ -46,12 +46,15 @@ def train(model: str, arm: str, steps: int, folder: Path) -> dict[str, float]:
         books = Record.read(record).overhead
     else:
         run(as_program(command), check=True)
+    return {**measured(times), "books": books}
+
+
+def measured(times: Path) -> dict[str, float]:
+    """What a patient noted: every measure of its steps after the first ones, and its last loss."""
     told = json.loads(times.read_text())
     taken = {clock: [b - a for a, b in zip(told[clock], told[clock][1:], strict=False)] for clock in ("wall", "cpu")}
-    return {name: how(taken[clock][WARM_UP:]) for name, (clock, how) in MEASURES.items()} | {
-        "loss": told["loss"],
-        "books": books,
-    }
+    measures = {name: how(taken[clock][WARM_UP:]) for name, (clock, how) in MEASURES.items()}
+    return {**measures, "loss": told["loss"]}
 
 
 def compare(model: str, rounds: int, steps: int, folder: Path) -> list[dict[str, dict[str, float]]]:
@@ -66,9 +69,11 @@ def compare(model: str, rounds: int, steps: int, folder: Path) -> list[dict[str,
     return told
 
 
-def ratios(told: Sequence[Mapping[str, Mapping[str, float]]], arm: str, measure: str) -> list[float]:
+def ratios(
+    told: Sequence[Mapping[str, Mapping[str, float]]], arm: str, measure: str, bare: str = "bare"
+) -> list[float]:
     """Round by round, an arm's measure over the bare run's."""
-    return [turn[arm][measure] / turn["bare"][measure] for turn in told]
+    return [turn[arm][measure] / turn[bare][measure] for turn in told]
 
 
 def cell(values: Sequence[float]) -> str:
