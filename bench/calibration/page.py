@@ -81,24 +81,20 @@ def _summary(healthy: Sequence[Told], sick: Sequence[Told]) -> str:
     header = ["part", "sick", "first", "among three", "consequence", "healthy", "false alarms"]
     rows = []
     for name, parts in (("A (setting)", "A"), ("B (setting)", "B"), ("C (judging)", "C"), ("all", "ABC")):
-        ill = [one for one in sick if one["part"] in parts]
         well = [one for one in healthy if one["part"] in parts]
-        first = sum(place(one) == 1 for one in ill)
-        three = sum((place(one) or 99) <= 3 for one in ill)
-        under = sum(place(one) is None and one["known_at"] is not None for one in ill)
-        false = sum(bool(alarms(one)) for one in well)
-        rows.append(
-            [
-                name,
-                str(len(ill)),
-                _share(first, ill),
-                _share(three, ill),
-                str(under),
-                str(len(well)),
-                _share(false, well),
-            ]
-        )
+        ill = [one for one in sick if one["part"] in parts]
+        rows.append([name, *_found(ill), str(len(well)), _share(sum(bool(alarms(one)) for one in well), well)])
+        if parts == "C":
+            rows.append(["C, of kinds that a rule names", *_found([one for one in ill if one["truth"]]), "", ""])
     return markdown([header, *rows])
+
+
+def _found(ill: Sequence[Told]) -> list[str]:
+    """How many sick programs there are, and of how many the true cause was told, and where."""
+    first = sum(place(one) == 1 for one in ill)
+    three = sum((place(one) or 99) <= 3 for one in ill)
+    under = sum(place(one) is None and one["known_at"] is not None for one in ill)
+    return [str(len(ill)), _share(first, ill), _share(three, ill), str(under)]
 
 
 def _share(count: int, whole: Sequence[Told]) -> str:
@@ -190,7 +186,7 @@ def _alarms_told(healthy: Sequence[Told]) -> Iterator[str]:
 def _misses(sick: Sequence[Told]) -> Iterator[str]:
     for one in sick:
         if place(one) != 1:
-            truth = " or ".join(rule if find_rule(rule) else f"{rule} (no such rule yet)" for rule in one["truth"])
+            truth = " or ".join(one["truth"]) or "of no rule's kind yet"
             said = ", ".join(f"{found['rule']} ({found['severity']})" for found in one["findings"]) or "nothing"
             yield f"{one['part']} `{one['base']}`, {one['kind']}; it is {truth}; told: {said}"
 

@@ -7,10 +7,10 @@ is not in it, `proven` says why the program is wrong all the same.
 
 from __future__ import annotations
 
-from faults import first
+from faults import first, pictures, sequences
 from faults.fault import KINDS, Fault
 
-SCORES = {**first.SCORES}
-PLANTED = (*first.PLANTED,)
+SCORES = {**first.SCORES, **sequences.SCORES, **pictures.SCORES}
+PLANTED = (*first.PLANTED, *sequences.PLANTED, *pictures.PLANTED)
 
 __all__ = ["KINDS", "PLANTED", "SCORES", "Fault"]

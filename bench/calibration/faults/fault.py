@@ -32,7 +32,7 @@ KINDS: Mapping[str, frozenset[str]] = {
         "deep ReLU stack, default start": "vanishing-gradient signal-lost-in-depth",
         "weights start too small": "vanishing-gradient signal-lost-in-depth",
         "weights start alike": "symmetric-initialisation",
-        "weights start huge": "exploding-gradient initial-loss-off-scale saturated-activation",
+        "weights start huge": "exploding-gradient initial-loss-off-scale saturated-activation signal-lost-in-depth",
         "dead ReLU": "dead-relu",
         "forget gate shut": "forget-gate-shut",
         "no nonlinearity": "linear-after-linear",
@@ -67,9 +67,35 @@ KINDS: Mapping[str, frozenset[str]] = {
         "samples mixed": "batch-mixing view-instead-of-permute future-leak",
         "target among the inputs": "future-leak",
         "posterior collapse": "posterior-collapse penalty-drowns-loss",
+        "class weights inverted": "one-class-predictions",
+        "wrong custom backward": "backward-ignores-gradient",
+        "train and validation scaled differently": "evaluated-on-other-scale",
+        "batch_first forgotten": "batch-taken-for-time batch-mixing",
+        "targets not shifted": "future-leak",
+        "warm-up longer than the training": "schedule-of-other-length learning-rate-too-low",
+        "attention softmax over a wrong dimension": "softmax-over-wrong-axis batch-mixing",
+        "weight decay far too strong": "penalty-drowns-loss",
+        "accumulation clears each micro batch": "gradients-cleared-before-step",
+        "wrong sign of a loss term": "loss-without-floor",
+        "output cannot reach the targets": "targets-out-of-reach",
+        "generator trained on detached fakes": "graph-cut parameter-never-reached",
+        "weight average never updated": "",
+        "average slower than the training": "",
+        "target network never updated": "",
+        "padding read as the last state": "",
+        "padding pooled as if it were data": "",
+        "wrong sign of REINFORCE": "",
+        "returns summed the wrong way": "",
+        "sampler given weights of classes": "",
+        "image augmented without its mask": "",
+        "temperature multiplied, not divided by": "",
+        "contrastive loss without negatives": "",
+        "early stopping watches the wrong way": "",
+        "noise added in place to the clean picture": "",
+        "scored on the training data": "",
     }.items()
 }
-"""For each kind of fault, the rules that name its true cause."""
+"""For each kind of fault, the rules that name its true cause; where there is none yet, it can only be missed."""
 
 
 @dataclass(frozen=True)
