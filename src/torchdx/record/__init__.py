@@ -21,6 +21,7 @@ from torchdx.record.facts import PATTERN, RUN, Fact, UnreadableRecord, read_fact
 from torchdx.record.job import Job
 from torchdx.record.movement import Movement, movements_of
 from torchdx.record.norms import Norm, norms_of
+from torchdx.record.pairs import Pairs, pairs_of
 from torchdx.record.process import Process
 from torchdx.record.progress import Progress, progress_of
 from torchdx.record.schedules import Schedule, schedules_of
@@ -40,6 +41,7 @@ __all__ = [
     "Movement",
     "Norm",
     "Optimizer",
+    "Pairs",
     "Parameter",
     "Phase",
     "Process",
@@ -253,6 +255,11 @@ class Record:
     def answers(self) -> Sequence[Answers]:
         """What the losses' answers were like, by place and phase."""
         return answers_of(self.process.all("answers"))
+
+    @cached_property
+    def pairs(self) -> Sequence[Pairs]:
+        """The samples and targets of each loss, as far as they were looked at beside each other."""
+        return pairs_of(self.process.all("pairs"))
 
     def losses_called(self, *functions: str) -> list[LossUse]:
         """The uses of these functions, such as "cross_entropy"."""

@@ -26,8 +26,9 @@ class Schedule:
 
     `made_at` is where it was made, `site` where it was first stepped. `calls` counts its steps; `position` is where it
     stood in its course in the end, which a resumed run does not begin at zero. `rate` is the learning rate of its
-    optimizer's first group over that optimizer's steps, and `steps` how many of those there were from its first call
-    to its last; `epoch` is how many there are in a pass of the training data, where a loader tells.
+    optimizer's first group over that optimizer's steps, `base` the one that it was made with, and `steps` how many of
+    those there were from its first call to its last; `epoch` is how many there are in a pass of the training data,
+    where a loader tells.
     """
 
     cls: str
@@ -42,6 +43,7 @@ class Schedule:
     epoch: float | None
     alone: bool
     rate: Series = field(repr=False)
+    base: float | None = None
 
     @property
     def planned(self) -> int | None:
@@ -85,6 +87,7 @@ class Schedule:
 def schedules_of(record: Record) -> Sequence[Schedule]:
     """Every scheduler that was stepped, in a run that could say so at its end."""
     made = {fact["id"]: fact for fact in record.process.all("scheduler") if "id" in fact}
+    bases = {str(optimizer.id): optimizer.option("initial_lr") for optimizer in record.optimizers}
     followed = [fact for fact in record.process.all("schedule") if fact.get("calls") and fact["id"] in made]
     steps = [fact for fact in record.process.all("step") if fact.get("lr") is not None]
     found = []
@@ -106,6 +109,7 @@ def schedules_of(record: Record) -> Sequence[Schedule]:
                 epoch=_epoch(record, own),
                 alone=sum(f.get("optimizer") == fact.get("optimizer") for f in followed) == 1,
                 rate=Series.of((step["n"], step["lr"]) for step in own),
+                base=bases.get(str(fact.get("optimizer"))),
             )
         )
     return found

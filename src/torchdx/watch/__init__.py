@@ -58,11 +58,16 @@ def _attach(folder: Path, overhead: float, max_steps: int | None, deep: bool = F
     import torch
     from torch.utils.data import _utils
 
+    from torchdx.watch.bonuses import Bonuses
+    from torchdx.watch.broadcasts import Broadcasts
     from torchdx.watch.carry import Carry
+    from torchdx.watch.dependence import Dependence
+    from torchdx.watch.floors import Floors
     from torchdx.watch.governor import Governor
     from torchdx.watch.gradients import Gradients
     from torchdx.watch.graphs import Graphs
     from torchdx.watch.latents import Latents
+    from torchdx.watch.lines import Lines
     from torchdx.watch.loaders import Loaders
     from torchdx.watch.losses import Losses
     from torchdx.watch.models import Models
@@ -79,7 +84,9 @@ def _attach(folder: Path, overhead: float, max_steps: int | None, deep: bool = F
     from torchdx.watch.session import Session
     from torchdx.watch.shares import Shares
     from torchdx.watch.states import States
+    from torchdx.watch.structure import Structure
     from torchdx.watch.symmetry import Symmetry
+    from torchdx.watch.tested import Tested
     from torchdx.watch.trouble import Trouble
     from torchdx.watch.unstepped import Unstepped
     from torchdx.watch.writer import Writer
@@ -93,14 +100,20 @@ def _attach(folder: Path, overhead: float, max_steps: int | None, deep: bool = F
     Outputs(session, models)
     Norms(session, models)
     Modes(session, models)
+    Tested(session, models)
     Symmetry(session, models)
     gradients = Gradients(session, models)
     optimizers = Optimizers(session, models, gradients)
     Unstepped(session, models, optimizers)
     Schedules(session, optimizers)
     Penalties(session)
+    Bonuses(session)
+    Structure(session, models)
     Scalers(session, gradients)
-    Trouble(session, models)
+    lines = Lines(session)
+    Trouble(session, models, lines)
+    Broadcasts(session, lines)
+    Floors(session, lines)
     phases = Phases(session, models)
     Carry(session, models, Graphs(session), phases)
     Losses(session, phases)
@@ -112,6 +125,8 @@ def _attach(folder: Path, overhead: float, max_steps: int | None, deep: bool = F
         from torchdx.watch.deep import Deep
 
         Deep(session, models)
+    else:
+        Dependence(session, models)
     session.weave(_utils.worker._worker_loop, before=lambda *_: session.disarm())
     os.register_at_fork(after_in_child=session.forked)
     atexit.register(session.end)

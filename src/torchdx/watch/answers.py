@@ -155,6 +155,17 @@ def standardised(given: Tensor, target: Any, variance: Any, eps: Any) -> dict[st
     return {"squares": mean.item(), "spread": spread.item(), "terms": squares.numel(), "floor": floor}
 
 
+def blind(name: str, arguments: tuple[Any, ...]) -> dict[str, float]:
+    """The loss of answering 0 each time, of a loss for which that is no simple formula of the targets."""
+    target, place = arguments[1], _APART.get(name, len(arguments))
+    if name not in ("l1_loss", "smooth_l1_loss", "huber_loss") or place >= len(arguments):
+        return {}
+    if target.device.type != "cpu" or not 1 < target.numel() <= _LARGEST or arguments[place] == "none":
+        return {}
+    told = getattr(functional, name)(torch.zeros_like(target), target.detach(), *arguments[2:])
+    return {"blind": float(told)} if told.numel() == 1 else {}
+
+
 def parts(name: str, arguments: tuple[Any, ...]) -> list[float]:
     """The loss of each of up to 32 stretches of a batch, for a standard error; empty where it cannot be taken again."""
     place = _APART.get(name, len(arguments))

@@ -21,6 +21,9 @@ SAMPLE = 1024
 MOST = 64
 """Parameters measured at one look; of larger models another part at each look."""
 
+FEW = 64
+"""Elements that tell whether a parameter without a gradient was changed all the same."""
+
 GLANCE = 16
 """Step from which on, at every doubling, it is seen without a look which parameters have no gradient."""
 
@@ -38,6 +41,8 @@ class Gradients:
         self._values: Tensor | None = None
         self._norms: Tensor | None = None
         self._missing: list[Tensor] = []
+        self._still: tuple[Tensor, Tensor] | None = None
+        self._glanced: dict[int, Tensor] = {}
         self._outside: list[int] = []
         self._held: set[int] = set()
         self.due: dict[int, int] = {}
@@ -64,6 +69,8 @@ class Gradients:
         self._optimizer = index
         if not self._chosen:
             self._values = None
+            still = self._missing[0] if self._missing and is_plain(self._missing[0]) else None
+            self._still = (still, sample(still, FEW)) if still is not None and still.device.type == "cpu" else None
             return
         gradients = [p.grad for p in self._chosen if p.grad is not None]
         norms = torch._foreach_norm(gradients)
@@ -78,8 +85,9 @@ class Gradients:
         """
         if self._values is None or self._norms is None:
             if self._missing and all(p.grad is None for p in self._missing):
-                self._writing()(0.0, {}, {})
+                self._writing()(0.0, {}, {"moved": self._has_moved()})
             self._missing = []
+            self._still = None
             return
         now = torch.stack([sample(p, SAMPLE) for p in self._chosen])
         value = self._values.square().mean(1).sqrt()
@@ -99,13 +107,26 @@ class Gradients:
         self._chosen = []
         self._missing = []
 
+    def _has_moved(self) -> bool:
+        """Did the step change the first of the parameters without a gradient all the same, in a way of its own?"""
+        return self._still is not None and not torch.equal(sample(self._still[0], FEW), self._still[1])
+
     def glance(self, optimizer: Optimizer, index: int) -> None:
-        """Just after a step that is not looked at: which trainable parameters have no gradient, if any have one?"""
+        """Just after a step that is not looked at: which trainable parameters have no gradient?"""
         self.due[index] = 2 * self.session.step
         held = [p for group in optimizer.param_groups for p in group["params"] if p.requires_grad]
         missing = [self.models.parameter_number(p) for p in held if p.grad is None]
-        if missing and len(missing) < len(held):
-            self.session.write("unreached", step=self.session.step + 1, optimizer=index, params=missing)
+        if missing:
+            whole = {"whole": True, "moved": self._moved_since(index, held[0])} if len(missing) == len(held) else {}
+            self.session.write("unreached", step=self.session.step + 1, optimizer=index, params=missing, **whole)
+
+    def _moved_since(self, index: int, parameter: Tensor) -> bool | None:
+        """Was it changed since the last glance? None if there was none, or it cannot be read."""
+        if not is_plain(parameter) or parameter.device.type != "cpu":
+            return None
+        now, before = sample(parameter, FEW), self._glanced.get(index)
+        self._glanced[index] = now
+        return None if before is None or before.shape != now.shape else not torch.equal(now, before)
 
     def _writing(self) -> Callable[[float, Mapping[str, Sequence[float]], Mapping[str, Any]], None]:
         """How to write the fact of this look, whenever its numbers arrive."""

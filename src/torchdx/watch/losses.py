@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from torchdx.watch.answers import Answers, parts, tail
+from torchdx.watch.answers import Answers, blind, parts, tail
 from torchdx.watch.phases import Phases
 from torchdx.watch.places import Place, user_place
 from torchdx.watch.session import Session
@@ -45,6 +45,9 @@ _OPTIONS = {
     "kl_div": {"reduction": 4, "log_target": 5},
     "gaussian_nll_loss": {"full": 3, "eps": 4, "reduction": 5},
 }
+
+_MOST_WEIGHTS = 50
+"""Classes whose weights are told."""
 
 
 class Losses:
@@ -137,6 +140,7 @@ class Losses:
             told_target["counts"] = _counts(target)
             if phase == "train":
                 told_target["tail"] = tail(given, target)
+                told_target.update(blind(name, arguments))
             if target.is_floating_point() and target.dim() > 1:
                 told_target["like"] = likeness(target, target.dim() - 1)
                 told_target.update(_along_batch(target, told_target["like"]))
@@ -173,9 +177,16 @@ def _terms(name: str, arguments: tuple[Any, ...]) -> int:
 
 
 def _options(name: str, arguments: tuple[Any, ...]) -> dict[str, Any]:
-    """The options that change what the value means; of a tensor, only that it was given."""
+    """The options that change what the value means; of a tensor, but for weights of classes, only that it was given."""
     given = {o: arguments[k] for o, k in _OPTIONS.get(name, {}).items() if k < len(arguments)}
-    return {option: True if isinstance(value, Tensor) else value for option, value in given.items()}
+    return {option: _weights(name, option, v) if isinstance(v, Tensor) else v for option, v in given.items()}
+
+
+def _weights(name: str, option: str, value: Tensor) -> Any:
+    """The weights of a few classes; else only that there are some."""
+    few = 0 < value.numel() <= _MOST_WEIGHTS and value.device.type == "cpu" and is_plain(value)
+    of_classes = option == "pos_weight" or name in ("cross_entropy", "nll_loss")
+    return value.detach().flatten().tolist() if few and of_classes else True
 
 
 def _counts(target: Tensor) -> dict[str, int] | None:

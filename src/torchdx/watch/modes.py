@@ -38,11 +38,13 @@ class Modes:
         self._inputs: set[str] = set()
         self._inputs_at = -1
         self._derived = False
+        self._dropping: set[tuple[str, float]] = set()
         session.weave(torch.autograd.backward, before=self._backward)
         session.weave(torch.autograd.grad, before=self._derives)
         for name in DROPOUTS:
             session.weave_bare(getattr(functional, name), self._called)
         self._drops_guarded = session.guarded(self._drops_in_evaluation)
+        self._drops_here_guarded = session.guarded(self._drops_in_training)
 
     # --- modes in training
 
@@ -76,6 +78,21 @@ class Modes:
     def _called(self, _: Any, given: Any, rate: Any, training: Any, *__: Any) -> None:
         if training and rate and self._drops < _MOST_CHECKED and not torch.is_grad_enabled():
             self._drops_guarded(given, rate)
+        elif training and rate and self.session.looking and len(self._dropping) < _MOST_TOLD:
+            self._drops_here_guarded(rate)
+
+    def _drops_in_training(self, rate: float) -> None:
+        """Dropout that is called as a function: of modules it is known already."""
+        with self.session.governor.look():
+            frame: FrameType | None = sys._getframe(1)
+            while frame is not None and frame.f_globals.get("__name__") != functional.__name__:
+                frame = frame.f_back
+            caller = frame.f_back if frame is not None else None
+            place = user_place(3)
+            if caller is None or not is_user_code(caller.f_code) or (str(place), rate) in self._dropping:
+                return
+            self._dropping.add((str(place), rate))
+            self.session.write("dropping", step=self.session.step + 1, site=place, rate=rate)
 
     def _drops_in_evaluation(self, given: Any, rate: float) -> None:
         """Dropout inside a user's module that is in evaluation mode, though not one that was put into training mode."""

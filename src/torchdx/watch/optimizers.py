@@ -15,6 +15,7 @@ from torchdx.watch.clipping import Clipping
 from torchdx.watch.governor import clock
 from torchdx.watch.gradients import GLANCE, Gradients
 from torchdx.watch.models import Models
+from torchdx.watch.passes import Passes
 from torchdx.watch.places import Place, user_place
 from torchdx.watch.session import Session
 from torchdx.watch.tensors import SIMPLE, is_free, number
@@ -36,6 +37,7 @@ class Optimizers:
         self._objective: float | None = None
         self.clearing = Clearing()
         self.clipping = Clipping(session)
+        self.passes = Passes()
         self.wait = 0.0
         session.weave(Optimizer.__init__, after=self._constructed)
         session.weave(Optimizer.add_param_group, after=self._extended)
@@ -97,6 +99,7 @@ class Optimizers:
         root = tensors if isinstance(tensors, Tensor) else next(iter(tensors), None)
         self.clearing.before_backward()
         self._backwards += 1
+        self.passes.begins()
         self.clipping.backwards += 1
         if isinstance(root, Tensor) and root.numel() == 1 and root.device.type == "cpu":
             self._objective = number(root)
@@ -105,6 +108,8 @@ class Optimizers:
             self._count_step(0, None)
 
     def _was_backward(self, *_: Any) -> None:
+        if self.passes.several and self._count == 1:
+            self.passes.ended(next(iter(self._known.values()))[0]())
         if self.session.at_wake:
             self._stop_if_enough()
 
@@ -112,6 +117,8 @@ class Optimizers:
 
     def _before(self, optimizer: Optimizer, *_: Any) -> None:
         index = self._number(optimizer)
+        if self.passes.several:
+            self.passes.used(clipped=self.clipping.told() is not None)
         if self.session.looking:
             with self.session.governor.look():
                 self.gradients.before(optimizer, index)
@@ -146,6 +153,7 @@ class Optimizers:
     def _wake(self, optimizer: Optimizer) -> None:
         self._refresh()
         self.clearing.forget()
+        self.passes.forget()
         self.session.begin_step(self._count)
         self.clearing.mark(self._number(optimizer), optimizer)
 
@@ -158,8 +166,9 @@ class Optimizers:
         session.step += 1
         took = clock() - self._began
         session.governor.took(took)
+        lost = self.passes.told()
         if session.keeps_step:
-            self._write_step(index, rate, took)
+            self._write_step(index, rate, took, lost)
         self._refresh()
         session.finish_step()
         session.begin_step(self._count)
@@ -169,7 +178,7 @@ class Optimizers:
         self.clipping.begin()
         self._began = clock()
 
-    def _write_step(self, index: int, rate: Any, took: float) -> None:
+    def _write_step(self, index: int, rate: Any, took: float, lost: int | None) -> None:
         governor = self.session.governor
         self.session.write_step(
             optimizer=index,
@@ -180,6 +189,7 @@ class Optimizers:
             objective=self._objective,
             lr=float(rate) if isinstance(rate, int | float) else None,
             backwards=self._backwards,
+            **({"lost": lost} if lost is not None else {}),
             cleared=self.clearing.told(index),
             clip=self.clipping.told(),
             looked=self.session.looking,

@@ -34,7 +34,7 @@ def first_nonfinite(root: Tensor) -> tuple[dict[str, Any], Any, list[Tensor]]:
     spoilt = [p for p in weights if not _is_finite(p.detach())]
     if spoilt:
         steep = next((node for kind in (_has_steep_slope, _is_touchy) for node in reversed(nodes) if kind(node)), None)
-        told = {"cause": "weights", "operation": _name(steep), "nonfinite_parameters": len({id(p) for p in spoilt})}
+        told = {"cause": "weights", "operation": name_of(steep), "nonfinite_parameters": len({id(p) for p in spoilt})}
         return told, steep, spoilt
     for node in nodes:
         told, guilty = _judge(node)
@@ -51,7 +51,7 @@ def position(root: Tensor, node: Any) -> int:
 def node_at(root: Tensor, place: int, name: str | None) -> Any:
     """The node at this place of another graph, if it is the same operation there."""
     nodes = _in_order(root)
-    return nodes[place] if 0 <= place < len(nodes) and _name(nodes[place]) == name else None
+    return nodes[place] if 0 <= place < len(nodes) and name_of(nodes[place]) == name else None
 
 
 def _in_order(root: Tensor) -> list[Any]:
@@ -67,7 +67,7 @@ def _in_order(root: Tensor) -> list[Any]:
     return sorted((node for node in queue if node is not None), key=lambda node: node._sequence_nr())
 
 
-def _name(node: Any) -> str | None:
+def name_of(node: Any) -> str | None:
     """`LogBackward0` is called Log."""
     return node.name().rpartition("Backward")[0] or node.name() if node is not None else None
 
@@ -95,14 +95,14 @@ def _nearest_parameters(node: Any) -> list[Tensor]:
 
 def _judge(node: Any) -> tuple[dict[str, Any], Any]:
     """What is wrong at this operation, if anything, and which one is to blame: itself or the one before."""
-    name = _name(node) or ""
+    name = name_of(node) or ""
     operands = {attribute: saved for attribute in _OPERANDS if (saved := _saved(node, attribute)) is not None}
     for attribute, values in operands.items():
         if not _is_finite(values, name.startswith(_MASKED)):
             parent = _maker(node, attribute)
             if parent is None:
                 return {"cause": "input", "operation": name, "operand": attribute.removeprefix("_saved_")}, node
-            return {"cause": "operation", "operation": _name(parent), **_range_before(parent)}, parent
+            return {"cause": "operation", "operation": name_of(parent), **_range_before(parent)}, parent
     for attribute, values in operands.items():
         if _breaks(name, attribute, values, node):
             return {"cause": "operation", "operation": name, **_range(attribute, values)}, node
@@ -112,7 +112,7 @@ def _judge(node: Any) -> tuple[dict[str, Any], Any]:
             guilty = node
             if not name.startswith(_MAKERS):
                 guilty = next((p for p, _ in node.next_functions if p is not None), node)
-            return {"cause": "operation", "operation": _name(guilty), **_range_before(guilty)}, guilty
+            return {"cause": "operation", "operation": name_of(guilty), **_range_before(guilty)}, guilty
     return {}, None
 
 
@@ -176,7 +176,7 @@ def _peak(values: Tensor) -> float:
 
 
 def _has_steep_slope(node: Any) -> bool:
-    name = _name(node) or ""
+    name = name_of(node) or ""
     if name == "Pow":
         exponent = getattr(node, "_saved_exponent", 1)
         return isinstance(exponent, int | float) and exponent < 1
@@ -184,4 +184,4 @@ def _has_steep_slope(node: Any) -> bool:
 
 
 def _is_touchy(node: Any) -> bool:
-    return _name(node) in _TOUCHY
+    return name_of(node) in _TOUCHY

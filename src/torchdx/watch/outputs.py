@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torchdx.watch.governor import clock
 from torchdx.watch.highways import Highways
 from torchdx.watch.models import Models
+from torchdx.watch.pairs import Pairs
 from torchdx.watch.places import user_place
 from torchdx.watch.recurrence import forget_gates, horizon
 from torchdx.watch.session import Session
@@ -22,6 +23,7 @@ FLAT = 0.01
 
 FUNCTIONAL = {"SigmoidBackward0": "sigmoid", "TanhBackward0": "tanh", "ReluBackward0": "relu"}
 _MODULE_ACTIVATIONS = (nn.Sigmoid, nn.Tanh, nn.ReLU, nn.Softmax, nn.LogSoftmax)
+_OVER_TIME = (nn.RNNBase, nn.MultiheadAttention)
 _UNITS = (nn.ReLU, nn.LeakyReLU, nn.ELU, nn.ReLU6)
 _PASSES_ON = (
     *("ViewBackward", "UnsafeViewBackward", "ReshapeAlias", "TransposeBackward", "PermuteBackward", "TBackward"),
@@ -52,8 +54,10 @@ class Outputs:
         self._read: set[str] = set()
         self._first: dict[int, tuple[int, Tensor]] = {}
         self._told_input: set[int] = set()
+        self._told_axes: set[int] = set()
         self._signal = Signal(session)
         self._highways = Highways(session, models)
+        self._pairs = Pairs(session)
         self._idle = 0
         session.at_look.append(self._opens)
         session.at_look_end.append(self._closes)
@@ -76,6 +80,7 @@ class Outputs:
         self._read.clear()
         self._first.clear()
         self._told_input.clear()
+        self._told_axes.clear()
         self._idle = 0
         self._last = None
         if self._hook is None and not self.session.compiled:
@@ -134,8 +139,10 @@ class Outputs:
         if number is None:
             return
         given = next((thing for thing in inputs if isinstance(thing, Tensor)), None)
+        if isinstance(module, _OVER_TIME):
+            self._tell_axes(number, module, inputs)
         if module._modules:
-            self._tell_input(number, module, given, output)
+            self._tell_input(number, module, inputs, output)
             return
         key = str(number)
         tensor = output[0] if isinstance(output, tuple) and output else output
@@ -148,21 +155,23 @@ class Outputs:
             self._last = (key, activation or again)
         if again or not is_plain(tensor) or len(self._rows) >= _MOST_LAYERS:
             return
-        self._tell_input(number, module, given, output)
+        self._tell_input(number, module, inputs, output)
         self._keep(key, tensor, isinstance(module, _UNITS))
         if activation and tensor.grad_fn is not None:
             self._activations[tensor.grad_fn._sequence_nr()] = key
         if isinstance(module, nn.LSTM):
             self._look_back(number, module, given, output)
 
-    def _tell_input(self, number: int, module: nn.Module, given: Tensor | None, output: Any) -> None:
+    def _tell_input(self, number: int, module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
         """What the model as a whole was given, and its first layer if that was another thing.
 
         Only of modules that nothing contains.
         """
+        given = next((thing for thing in inputs if isinstance(thing, Tensor)), None)
         if given is None or not self.models.is_root(module) or number in self._told_input:
             return
         self._told_input.add(number)
+        self._pairs.meet(inputs, output)
         self._highways.look(number, output)
         ending = output.grad_fn.name() if isinstance(output, Tensor) and output.grad_fn is not None else None
         told = {**describe(given), **column_scales(given), **across(given)}
@@ -174,6 +183,15 @@ class Outputs:
         self.session.write(
             "input", step=self.session.step + 1, module=number, site=user_place(2), ending=ending, **told
         )
+
+    def _tell_axes(self, number: int, module: nn.Module, inputs: tuple[Any, ...]) -> None:
+        """The shape of what a layer was given that takes the first of three axes for time."""
+        given = inputs[0] if inputs else None
+        if number in self._told_axes or getattr(module, "batch_first", True):
+            return
+        if isinstance(given, Tensor) and given.dim() == 3:
+            self._told_axes.add(number)
+            self.session.write("axes", step=self.session.step + 1, module=number, shape=list(given.shape))
 
     def _keep(self, key: str, tensor: Tensor, units: bool) -> None:
         self._rows[key] = sample(tensor)

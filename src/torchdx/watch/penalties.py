@@ -18,7 +18,7 @@ _MOST = 6000
 
 _MOST_LOOKS = 64
 
-_FORWARD = ("Addmm", "Mm", "Bmm", "Baddbmm", "Convolution", "Embedding", "Rnn", "NativeDropout", "ScaledDot", "Cudnn")
+FORWARD = ("Addmm", "Mm", "Bmm", "Baddbmm", "Convolution", "Embedding", "Rnn", "NativeDropout", "ScaledDot", "Cudnn")
 """Operations that a model's output is made by, and a penalty on its weights is not."""
 
 _SAME = ("ToCopyBackward0", "ViewBackward0", "SqueezeBackward0", "ReshapeAliasBackward0", "UnsqueezeBackward0")
@@ -85,7 +85,7 @@ def _parts(root: Any, losses: dict[int, float]) -> tuple[float, float, int] | No
         if value is not None:
             total, weight = total + factor * value, max(weight, abs(factor))
             continue
-        inner = _terms(node, factor)
+        inner = terms_of(node, factor)
         if inner is None:
             rest.append(node)
         else:
@@ -101,7 +101,7 @@ def _parts(root: Any, losses: dict[int, float]) -> tuple[float, float, int] | No
     return (total, weight, terms) if weight and terms else None
 
 
-def _terms(node: Any, factor: float) -> list[tuple[Any, float]] | None:
+def terms_of(node: Any, factor: float) -> list[tuple[Any, float]] | None:
     """The terms of a sum, each with its factor; None where the node is no sum."""
     name = node.name()
     below = [parent for parent, _ in node.next_functions]
@@ -128,7 +128,7 @@ def _walk(root: Any, most: int) -> int | None:
     ahead = [root]
     while ahead:
         node = ahead.pop()
-        if node.name().startswith(_FORWARD) or len(seen) > most:
+        if node.name().startswith(FORWARD) or len(seen) > most:
             return None
         for parent, _ in node.next_functions:
             if parent is not None and parent not in seen:

@@ -87,7 +87,9 @@ class Schedules:
         if not course.calls:
             course.first_step, course.place = step, user_place(2)
         optimizer = course.optimizer() if course.optimizer is not None else None
-        course.held = self.optimizers.number_of(optimizer) if optimizer is not None else None
+        inner = getattr(optimizer, "optimizer", None)  # accelerate's is one around the one that takes the steps
+        held = self.optimizers.number_of(optimizer) if optimizer is not None else None
+        course.held = self.optimizers.number_of(inner) if held is None and isinstance(inner, Optimizer) else held
 
     def _tell(self) -> None:
         for course in self._courses:

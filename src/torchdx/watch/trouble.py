@@ -12,9 +12,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from torchdx.watch.lines import Lines, user_line
 from torchdx.watch.models import Models
-from torchdx.watch.origin import first_nonfinite, node_at, position
-from torchdx.watch.places import Place, absolute, is_user_file, user_place
+from torchdx.watch.origin import first_nonfinite
+from torchdx.watch.places import Place, user_place
 from torchdx.watch.session import Session, last_error
 from torchdx.watch.tensors import is_plain, number
 
@@ -25,20 +26,18 @@ _REFUSED = re.compile(
     re.IGNORECASE,
 )
 """What errors say that are raised because of values that are not finite, among others."""
-_FRAME = re.compile(r'^\s*File "(?P<file>.+)", line (?P<line>\d+), in ', re.MULTILINE)
 
 
 class Trouble:
     """Finds where the first NaN or infinity came from, the moment a loss shows one, and keeps warnings."""
 
-    def __init__(self, session: Session, models: Models) -> None:
+    def __init__(self, session: Session, models: Models, lines: Lines) -> None:
         self.session = session
         self.models = models
+        self.lines = lines
         self._found = False
-        self._wanted: tuple[int, str] | None = None
-        self._tracing = False
         self._warnings = 0
-        session.weave(torch.autograd.backward, before=self._backward, after=self._was_backward)
+        session.weave(torch.autograd.backward, before=self._backward)
         session.at_end.append(self._last_words)
         self._keep_warnings()
 
@@ -46,9 +45,7 @@ class Trouble:
         root = tensors if isinstance(tensors, Tensor) else next(iter(tensors), None)
         if not isinstance(root, Tensor) or root.device.type != "cpu" or root.numel() != 1:
             return
-        if self._found:
-            self._tell_line(root)
-        elif not math.isfinite(number(root)):
+        if not self._found and not math.isfinite(number(root)):
             self._found = True
             with self.session.governor.look():
                 self._tell(root)
@@ -60,11 +57,15 @@ class Trouble:
         step = self.session.step + 1
         self.session.write("nonfinite", step=step, what="loss", value=value, site=place, origin=origin)
         if node is not None:
-            self._wanted = (position(root, node), origin["operation"])
+            self.lines.forget()  # whatever else was asked for
+            self.lines.ask(root, node, lambda line: self._tell_line(origin["operation"], line))
+
+    def _tell_line(self, operation: str, line: Place) -> None:
+        self.session.write("nonfinite_line", operation=operation, site=line)
 
     def _last_words(self) -> None:
         """Look for NaN and infinity where torch, or a check of the program's own, refused them."""
-        self._forgets_lines()
+        self.lines.forget()
         error = None if self._found else last_error()
         if error is None or not _REFUSED.search(str(error)):
             return
@@ -76,34 +77,9 @@ class Trouble:
             if spoilt.grad_fn is not None:
                 told, _, parameters = first_nonfinite(spoilt)
             told["parameters"] = [self.models.parameter_number(p) for p in parameters[:4]]
-            place = _user_line(traceback.format_tb(error.__traceback__))
+            place = user_line(traceback.format_tb(error.__traceback__))
             step, text = self.session.step + 1, str(error)[:200]
             self.session.write("nonfinite", step=step, what="values", value=text, site=place, origin=told)
-
-    # --- the line of the operation, which only the next forward pass can tell
-
-    def _was_backward(self, _: None, *__: Any) -> None:
-        """Have autograd note the lines of the next forward pass, if nobody else does: no check, no other number."""
-        if self._tracing:
-            self._forgets_lines()
-        elif self._wanted and not self.session.compiled and not torch.is_anomaly_enabled():
-            self._tracing = True
-            torch.set_anomaly_enabled(True, False)
-
-    def _tell_line(self, root: Tensor) -> None:
-        if self._wanted is None:
-            return
-        place, name = self._wanted
-        self._forgets_lines()  # before this backward pass, which is to run as ever
-        node = node_at(root, place, name)
-        line = _user_line(node.metadata.get("traceback_", ())) if node is not None else None
-        if line:
-            self.session.write("nonfinite_line", operation=name, site=line)
-
-    def _forgets_lines(self) -> None:
-        if self._tracing:
-            torch.set_anomaly_enabled(False, True)
-        self._tracing, self._wanted = False, None
 
     def _keep_warnings(self) -> None:
         """See warnings where Python formats them: whoever replaced `showwarning` is left alone."""
@@ -126,12 +102,3 @@ def _spoilt(frame: FrameType) -> Tensor | None:
     known = [v for v in frame.f_locals.values() if isinstance(v, Tensor) and is_plain(v) and v.device.type == "cpu"]
     found = [v for v in known if v.is_floating_point() and not bool(torch.isfinite(v.detach()).all())]
     return next((v for v in found if v.grad_fn is not None), next(iter(found), None))
-
-
-def _user_line(frames: Any) -> Place | None:
-    """The innermost line of the user's own among formatted frames."""
-    found = [match for frame in frames for match in _FRAME.finditer(frame)]
-    for match in reversed(found):
-        if is_user_file(match["file"]):
-            return [absolute(match["file"]), int(match["line"]), 1, None, None]
-    return None

@@ -65,8 +65,9 @@ class Unstepped:
                 waiting.values = now
 
     def _tells(self) -> None:
-        self._forgets()
+        self._looks()  # once more at the end: of the first steps, others may take all
         for waiting in self._waiting:
             if waiting.looks:
-                told = {"looks": len(waiting.looks), "moved": waiting.moved, "params": waiting.numbers}
+                span = waiting.looks[-1] - waiting.looks[0]
+                told = {"looks": len(waiting.looks), "span": span, "moved": waiting.moved, "params": waiting.numbers}
                 self.session.write("unstepped", cls=waiting.cls, site=waiting.place, **told)

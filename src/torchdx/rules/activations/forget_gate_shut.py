@@ -52,6 +52,9 @@ KEPT = 1e-3
 LEARNT = 0.1
 """Share of the loss learnt away above which the memory is taken to suffice: sequences often need only their end."""
 
+STEPS = 30
+"""Optimizer steps before which nothing could have been learnt: a run that breaks off says nothing of its gates."""
+
 
 def in_source(program: Program) -> Iterator[Finding]:
     """Every LSTM in a program that nowhere sets a recurrent bias."""
@@ -82,7 +85,7 @@ def in_run(record: Record) -> Iterator[Finding]:
         layer, last = record.process.layers.get(str(number)), facts[-1]
         keeps = _kept(facts)
         shut = last["forget_bias"][0] < OPEN and last["length"] >= LONG and keeps < KEPT
-        if layer is not None and shut and record.progress.gain < LEARNT:
+        if layer is not None and shut and record.steps >= STEPS and record.progress.gain < LEARNT:
             yield Finding(
                 message=f"the forget gates of {layer.name or 'this LSTM'} keep at most {keeps:.1g} of a memory over "
                 f"{last['length']} steps, and nothing is learnt",
@@ -129,6 +132,7 @@ def readings(record: Record) -> Iterator[tuple[str, float]]:
         yield "LONG", max(facts[-1]["length"] for facts in looks)
         yield "KEPT", min(_kept(facts) for facts in looks)
         yield "LEARNT", record.progress.gain
+        yield "STEPS", record.steps
 
 
 def treat(program: Program, finding: Finding) -> Iterator[Fix]:

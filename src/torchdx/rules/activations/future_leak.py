@@ -1,8 +1,10 @@
 """A model that is to tell what comes next in a sequence is shown it.
 
-Seen as a training loss that falls to nearly nothing, and a model that writes nonsense. Measured by the deep look
-(`torchdx run --deep`) where the targets are the inputs one place further on: on a copy in evaluation mode the second
-half of the inputs is replaced; the losses of the first half, whose targets stay, must not change by a bit.
+Seen as a training loss that falls to nearly nothing, and a model that writes nonsense. Measured at the end, on a copy
+of a small model in evaluation mode (of others by the deep look, `torchdx run --deep`), where the targets are the
+inputs one place further on: the second half of the inputs is replaced; the losses of the first half, whose targets
+stay, must not change by a bit. Where the targets are the very inputs, not shifted, a model that reads in one
+direction alone is shown each answer at the place where it is to give it.
 
 Hurts because the next input is the answer. A model that can look at it copies it and learns nothing else; where it
 writes by itself there is nothing to copy.
@@ -11,7 +13,8 @@ Helped by a causal mask in every attention (`is_causal=True` or `torch.triu` wit
 *added*; a boolean mask is True where attention is *not* allowed, but in `scaled_dot_product_attention` where it is), by
 padding convolutions on the left alone, and by recurrence in one direction.
 
-No fault when the target is another thing than the input shifted by one: a masked word, a label, a translation.
+No fault when the target is another thing than the input shifted by one: a masked word, a label, a translation; nor in
+an autoencoder, which gives back its input from what it has made of all of it.
 
 Sources: A. Vaswani et al., arXiv 1706.03762, section 3.2.3; A. Karpathy, "A Recipe for Training Neural Networks"
 (2019).
@@ -23,13 +26,13 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from torchdx.finding import Finding, NotEnough
+from torchdx.record import site_of
 
 if TYPE_CHECKING:
-    from torchdx.record import Record
+    from torchdx.record import Fact, Record
 
 code, family, severity = "TDX314", "activations", "error"
-deep = True
-needs = frozenset({"deep"})
+needs = frozenset({"replay"})
 explains = frozenset({"validation-gap", "not-learning"})
 
 LEAKS = 1e-3
@@ -37,8 +40,17 @@ LEAKS = 1e-3
 their next input, attention with a mask and a GRU, read exactly 0; attention without a mask 0.5."""
 
 
+LOOKS_BACK = 1e-4
+"""Change of the losses after replaced inputs over that of these inputs' own, where the target is the input: a model
+that takes each place by itself reads 0, causal attention 0.06."""
+
+
 def in_run(record: Record) -> Iterator[Finding | NotEnough]:
-    """Later inputs replaced, and earlier losses changed."""
+    """Later inputs replaced, and earlier losses changed; or targets that are the inputs."""
+    same = record.experiments.result("target_given")
+    if same.get("same") and same["later"] == 0 and dict(readings(record)).get("LOOKS_BACK", 0.0) > LOOKS_BACK:
+        yield _not_shifted(record, same)
+        return
     told = record.experiments.result("future_leak")
     if not told:
         if record.process.all("future_leak") and record.process.last("future_leak").get("shifted"):
@@ -59,11 +71,30 @@ def in_run(record: Record) -> Iterator[Finding | NotEnough]:
     )
 
 
+def _not_shifted(record: Record, same: Fact) -> Finding:
+    return Finding(
+        message="the targets are the inputs, not shifted: the model reads in one direction, and what it is to give at "
+        "a place is what it is given there, so that it can only learn to copy",
+        site=site_of(record.experiments.replay.get("site")),
+        evidence={
+            "change of losses before replaced inputs": same["later"],
+            "change of losses after them": same["earlier"],
+            "change of their own": same["own"],
+        },
+        cure="let the target be the next input: inputs `x[:, :-1]`, targets `x[:, 1:]`",
+        confidence=0.9,
+        severity="warning",
+    )
+
+
 def readings(record: Record) -> Iterator[tuple[str, float]]:
     """What this run reads on each threshold: the constant's name, and the number held against it."""
     told = record.experiments.result("future_leak")
     if told and told.get("after", 0.0) > 0:
         yield "LEAKS", told["before"] / told["after"]
+    same = record.experiments.result("target_given")
+    if same.get("own", 0.0) > 0:
+        yield "LOOKS_BACK", same["earlier"] / same["own"]
 
 
 def sick() -> None:

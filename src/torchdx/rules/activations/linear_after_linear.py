@@ -1,6 +1,7 @@
 """Two linear layers follow one another with nothing nonlinear between them.
 
-Seen as a network that is no better for its depth.
+Seen as a network that is no better for its depth. In a run, the autograd graph shows which layer reads nothing but
+another's output, through nothing but reshaping, dropout, shifts and scaling.
 
 Hurts because W2 (W1 x + b1) + b2 = (W2 W1) x + (W2 b1 + b2): one linear layer can do all that the two can. The second
 costs time, memory and optimizer state, and the activation that was meant to stand between them, and to make the network
@@ -8,7 +9,8 @@ deep, is missing. Dropout between them changes nothing of this.
 
 Helped by the activation (ReLU, GELU) that is missing, or by leaving one of the two layers out.
 
-No fault when the layer between is narrower than both its sides: then the two are a low-rank factorisation.
+No fault when a layer between is narrower than both its sides: then the two are a low-rank factorisation. Nor among the
+projections of an attention, which has its nonlinearity elsewhere.
 
 Sources: I. Goodfellow, Y. Bengio and A. Courville, "Deep Learning" (2016), section 6.1.
 """
@@ -17,9 +19,9 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import groupby, pairwise
 from typing import TYPE_CHECKING
 
 from torchdx.finding import Finding, Fix
@@ -28,16 +30,17 @@ from torchdx.source.index import word_of
 from torchdx.source.values import literal
 
 if TYPE_CHECKING:
+    from torchdx.record import Parameter, Record
     from torchdx.source import Program, UserClass, UserFunction
 
 code, family, severity = "TDX307", "activations", "warning"
 needs: frozenset[str] = frozenset()
-explains: frozenset[str] = frozenset()
+explains = frozenset({"not-learning", "exploding-gradient", "signal-lost-in-depth"})
 
 LINEAR = "torch.nn.Linear"
 BETWEEN = ("Dropout", "Identity")
 SMALLEST = 8
-"""Widths below are those of demonstrations."""
+"""Widths below are those of demonstrations. Of healthy programs none has such a row; sick ones have 32 and 64."""
 
 ON_PURPOSE = re.compile(r"low.?rank|lora|factor|bottleneck|adapter|linear(_?net|_?model|_?probe)|toy", re.IGNORECASE)
 
@@ -62,6 +65,58 @@ def in_source(program: Program) -> Iterator[Finding]:
                 cure="put an activation, such as `nn.ReLU()`, between them",
                 confidence=0.9,
             )
+
+
+def in_run(record: Record) -> Iterator[Finding]:
+    """Every row of linear layers that reads, at the first look, as one: none of them narrower than both its ends."""
+    for row in _rows(record):
+        if _spare(row) >= SMALLEST:
+            names = [f"`{parameter.layer or parameter.name}`" for parameter in row]
+            between = f"{names[0]} and {names[1]}" if len(row) == 2 else f"{names[0]}, {names[1]} ... {names[-1]}"
+            widths = [row[0].shape[1], *(parameter.shape[0] for parameter in row)]
+            yield Finding(
+                message=f"nothing nonlinear stands between {between}: each reads nothing but the one before, and the "
+                f"{len(row)} are one linear layer",
+                site=row[1].site,
+                layer=row[1].layer,
+                evidence={"layers": len(row), "widths": " ".join(str(width) for width in widths)},
+                cure="put an activation, such as `nn.ReLU()`, between them",
+                confidence=0.93,
+            )
+
+
+def readings(record: Record) -> Iterator[tuple[str, float]]:
+    """The width of the narrowest layer between of a row that is as wide as one of its ends; 0 if there is none."""
+    if record.layers:
+        yield "SMALLEST", max(map(_spare, _rows(record)), default=0)
+
+
+def _rows(record: Record) -> Iterator[Sequence[Parameter]]:
+    """The weights of plain linear layers that follow one another, made side by side and stepped by one optimizer.
+
+    Where one part of a model ends and another begins, as an encoder's code, an embedding or what a generator makes, a
+    plain linear layer is usual on either side.
+    """
+    known = {parameter.id: parameter for parameter in record.parameters}
+    for fact in record.process.all("chain"):
+        row = [known[number] for number in fact["params"] if number in known]
+        if len(row) == len(fact["params"]) and all(parameter.kind == "Linear" for parameter in row):
+            for _, side_by_side in groupby(row, lambda parameter: _home(record, parameter)):
+                together = list(side_by_side)
+                if len(together) > 1:
+                    yield together
+
+
+def _home(record: Record, parameter: Parameter) -> tuple[object, ...]:
+    """What a layer is part of, and which optimizers step it."""
+    steppers = tuple(optimizer.id for optimizer in record.optimizers if parameter.id in optimizer.parameter_ids)
+    return parameter.model, parameter.layer.rpartition(".")[0], steppers
+
+
+def _spare(row: Sequence[Parameter]) -> int:
+    """The least width between, if one layer could do all that the row can; else 0."""
+    between = min(parameter.shape[0] for parameter in row[:-1])
+    return between if between >= min(row[0].shape[1], row[-1].shape[0]) else 0
 
 
 def _pairs(program: Program) -> Iterator[Pair]:

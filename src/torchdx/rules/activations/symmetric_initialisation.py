@@ -43,6 +43,11 @@ explains = frozenset(
         "not-learning",
         "cannot-fit-one-batch",
         "saddle-point",
+        "signal-lost-in-depth",
+        "exploding-gradient",
+        "initial-loss-off-scale",
+        "output-ignores-input",
+        "one-class-predictions",
     }
 )
 

@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator, Mapping, Sequence
+from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from torchdx.finding import Finding, Fix
@@ -146,14 +147,22 @@ def _flat(record: Record) -> list[float]:
 
 
 def _blind_loss(record: Record) -> float | None:
-    """The loss of a model that always says nothing: log C, or the mean square of the targets."""
+    """The loss of a model that always says nothing: log C, or what the targets cost beside 0."""
     if record.progress.prior is None:
-        return None
+        return _loss_of_zero(record)
     for use in record.losses_called("mse_loss"):
         target = next((look["target"] for look in use.calls() if "std" in look["target"]), None)
         if target is not None:
             return float(target["std"] ** 2 + target["mean"] ** 2)
     return record.uniform_loss or max(record.progress.prior, 0.0)
+
+
+def _loss_of_zero(record: Record) -> float | None:
+    """The loss of always answering 0, where the objective is one loss that was told so."""
+    uses = [use for use in record.losses if any(True for _ in use.calls())]
+    looks = list(uses[0].calls()) if len(uses) == 1 and record.progress.plain else []
+    blind = [look["target"]["blind"] for look in looks if look["target"].get("blind")]
+    return fmean(blind) if len(blind) == len(looks) > 0 else None
 
 
 def _finding(fact: Mapping[str, Any], given: Mapping[str, Any], size: float, harm: str) -> Finding:

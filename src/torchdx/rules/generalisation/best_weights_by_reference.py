@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 code, family, severity = "TDX804", "generalisation", "error"
 needs: frozenset[str] = frozenset()
-explains: frozenset[str] = frozenset()
+explains = frozenset({"overfitting", "validation-gap"})
 
 BEST = re.compile(rb"best\w*\s*=[^=]", re.IGNORECASE)
 NOT_A_MODEL = re.compile(r"optim|sched|scaler|loader|sampler", re.IGNORECASE)

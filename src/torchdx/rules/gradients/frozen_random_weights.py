@@ -1,10 +1,13 @@
-"""Most of the model is frozen, at the random weights it was made with.
+"""A part of the model is frozen, at the random weights it was made with.
 
 Seen as "fine-tuning" of a head that hardly gets anywhere. Measured are the frozen weights before training: they have
 the mean, the deviation and, to a few per mille, the ends of a fresh random start.
 
 Hurts because a frozen part never learns. Frozen pretrained layers keep what they know; frozen random ones are a random
 projection, and all that is learnt has to be learnt by what stands behind them.
+
+Where most is frozen and nothing is learnt, that is why. Where it learns all the same, it is worth a note: the features
+are those of chance.
 
 Helped by loading the weights before freezing, with `strict=True`, or by letting the layers train.
 
@@ -24,6 +27,7 @@ from typing import TYPE_CHECKING
 from torchdx.finding import Finding
 
 if TYPE_CHECKING:
+    from torchdx.finding import Severity
     from torchdx.record import Parameter, Record
 
 code, family, severity = "TDX219", "gradients", "warning"
@@ -35,18 +39,21 @@ SHARE = 0.5
 where loading was forgotten, in four small nets: 0.79 to 0.96. Below a half, what learns can make up for it."""
 
 GAIN = 0.2
-"""Share of the loss learnt away from which random features are good enough, and perhaps a wish: 0.75 to 0.94 in three
-small nets with wide ones, 0.03 to 0.15 in three whose frozen layers are narrow or several."""
+"""Share of the loss learnt away from which random features are good enough, and perhaps a wish, so that they are worth
+a note: 0.75 to 0.94 in three small nets with wide ones, 0.03 to 0.15 in three whose frozen layers are narrow or many.
+"""
 
 
 def in_run(record: Record) -> Iterator[Finding]:
-    """Every trained model most of which is frozen, and certainly random, in a run that got nowhere."""
-    if not record.progress.gain < GAIN:
+    """Every trained model a part of which is frozen, and certainly random: a fault if that is most."""
+    if math.isnan(record.progress.gain):
         return
     for parameters in _trained_models(record):
         random = _frozen_at_random(record, parameters)
-        if _share(random, parameters) > SHARE:
-            yield _finding(record, random, _share(random, parameters))
+        if random:
+            lost = record.progress.gain < GAIN and _share(random, parameters) > SHARE
+            alone = _held(record).isdisjoint(p.id for p in random)  # else an optimizer has them, perhaps for later
+            yield _finding(record, random, _share(random, parameters), None if lost and alone else "note")
 
 
 def readings(record: Record) -> Iterator[tuple[str, float]]:
@@ -73,10 +80,10 @@ def _held(record: Record) -> frozenset[int]:
 
 
 def _frozen(record: Record, parameters: Sequence[Parameter]) -> list[Parameter]:
-    """Those that no optimizer changes, nor begin as a copy of one that it changes."""
+    """Those that no optimizer can change, nor begin as a copy of one that it changes."""
     held = _held(record)
     moving = [p for p in parameters if p.trainable and p.id in held]
-    frozen = [p for p in parameters if not p.trainable and p.id not in held and not p.gradient]
+    frozen = [p for p in parameters if not p.trainable and not p.gradient]
     return [p for p in frozen if not any(p.is_copy_of(one) for one in moving)]
 
 
@@ -92,7 +99,7 @@ def _share(some: Iterable[Parameter], parameters: Sequence[Parameter]) -> float:
     return sum(math.prod(p.shape) for p in some) / max(1, sum(math.prod(p.shape) for p in parameters))
 
 
-def _finding(record: Record, frozen: Sequence[Parameter], share: float) -> Finding:
+def _finding(record: Record, frozen: Sequence[Parameter], share: float, severity: Severity | None) -> Finding:
     layers = list(dict.fromkeys(parameter.layer or parameter.name for parameter in frozen))
     return Finding(
         message=f"{share:.0%} of the model's parameters are frozen at a random start, those of "
@@ -102,6 +109,7 @@ def _finding(record: Record, frozen: Sequence[Parameter], share: float) -> Findi
         evidence={"share of parameters": share, "frozen layers": ", ".join(layers), "learnt": record.progress.gain},
         cure="load the weights before freezing them, or let these layers train",
         confidence=0.85,
+        severity=severity,
     )
 
 

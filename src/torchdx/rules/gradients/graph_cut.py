@@ -44,6 +44,7 @@ explains = frozenset(
     {
         "not-learning",
         "parameter-not-optimised",
+        "parameter-never-reached",
         "learning-rate-too-low",
         "gradients-cleared-before-step",
         "cannot-fit-one-batch",

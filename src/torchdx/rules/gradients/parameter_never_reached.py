@@ -1,11 +1,15 @@
 """A part of the model that the optimizer holds never gets a gradient.
 
 Seen as layers that stay as they started. Measured is that the `.grad` of their parameters is `None` at every look,
-while the gradients of the model's other parameters are there.
+while the gradients of the model's other parameters are there; or that an optimizer, of several, takes its steps
+without ever finding one gradient, and changes nothing.
 
 Hurts because nothing leads from the loss back to them: the layer is not used in `forward`, its result is not, or the
 graph is cut behind it (`.detach()`, `.data`, a round trip through numpy). What it was meant to add is missing, or stays
 random; and `DistributedDataParallel` waits for gradients that never come.
+
+In a GAN the generator learns through the discriminator: judged on `fake.detach()`, it gets no gradient, and its
+optimizer's `step()` passes over every parameter.
 
 Helped by using the layer's result, by taking the cut out of the graph, or, if it is not wanted, by freezing the part
 or leaving it out.
@@ -42,9 +46,13 @@ LOOKS = 5
 
 
 def in_run(record: Record) -> Iterator[Finding | NotEnough]:
-    """The parameters of each working optimizer that had no gradient at any look."""
+    """The parameters of each working optimizer that had no gradient at any look, and the optimizers without any."""
     for optimizer in record.optimizers:
         looks = _looks(record, optimizer)
+        idle = _idle_steps(record, optimizer)
+        if len(idle) >= LOOKS and idle[-1] - idle[0] >= STEPS:
+            yield _idle(record, optimizer, idle)
+            continue
         never = _never_reached(record, looks)
         if never and (len(looks) < LOOKS or looks[-1][0] - looks[0][0] < STEPS):
             yield NotEnough(f"{LOOKS} looks at gradients over {STEPS} steps")
@@ -57,9 +65,24 @@ def readings(record: Record) -> Iterator[tuple[str, float]]:
     for optimizer in record.optimizers:
         looks, left = _looks(record, optimizer), _held(record, optimizer)
         without = [step for step, missing in looks if (left := left & missing)]
+        without = without or _idle_steps(record, optimizer)
         if without:
             yield "LOOKS", len(without)
             yield "STEPS", without[-1] - without[0]
+            return
+
+
+def _idle_steps(record: Record, optimizer: Optimizer) -> list[int]:
+    """The steps seen of an optimizer that never had a gradient, nor changed anything, while others had some."""
+    looks = [fact for fact in record.process.all("gradients") if fact.get("optimizer") == optimizer.id]
+    glances = [fact for fact in record.process.all("unreached") if fact.get("optimizer") == optimizer.id]
+    if any(fact["params"] for fact in looks) or not all(fact.get("whole") for fact in glances):
+        return []
+    moved = [fact.get("moved") for fact in looks + glances]
+    held = [p for p in record.parameters if p.id in optimizer.parameter_ids and p.trainable]
+    if True in moved or False not in moved or any(p.gradient for p in held) or not record.weights:
+        return []
+    return sorted(fact["step"] for fact in looks + glances)
 
 
 def _held(record: Record, optimizer: Optimizer) -> frozenset[int]:
@@ -69,7 +92,7 @@ def _held(record: Record, optimizer: Optimizer) -> frozenset[int]:
 def _looks(record: Record, optimizer: Optimizer) -> list[Look]:
     """The looks and glances at which some of its parameters had gradients: step, and the ids of those without."""
     looks = [(fact, fact["missing"]) for fact in record.process.all("gradients") if fact["params"]]
-    glances = [(fact, fact["params"]) for fact in record.process.all("unreached")]
+    glances = [(fact, fact["params"]) for fact in record.process.all("unreached") if not fact.get("whole")]
     own = [(f["step"], frozenset(without)) for f, without in looks + glances if f.get("optimizer") == optimizer.id]
     return sorted(own, key=lambda look: look[0])
 
@@ -90,6 +113,23 @@ def _cut_off(record: Record, never: Sequence[Parameter]) -> list[Layer]:
     ahead = list(takewhile(lambda layer: all(p.id in ids for p in layer.parameters), used))
     weights = [p for layer in ahead for p in layer.parameters if p.tells_its_start]
     return ahead if len(ahead) < len(used) and weights and all(p.is_fresh for p in weights) else []
+
+
+def _idle(record: Record, optimizer: Optimizer, steps: Sequence[int]) -> Finding:
+    held = [p for p in record.parameters if p.id in optimizer.parameter_ids and p.trainable]
+    layers = list(dict.fromkeys(parameter.layer or parameter.name for parameter in held))
+    named = ", ".join(f"`{layer}`" for layer in layers[:4])
+    return Finding(
+        message=f"{optimizer.cls} steps {len(held)} parameters, those of {named}, and never finds a gradient on any of "
+        "them: its steps change nothing, while another optimizer's do",
+        site=optimizer.site or held[0].site,
+        layer=layers[0],
+        evidence={"parameters": len(held), "looks": len(steps), "last look at step": steps[-1]},
+        cure="compute the loss that it is meant for through these layers, without `.detach()` or `no_grad()` between "
+        "them and the loss (a generator learns through the discriminator), and run backward() on it",
+        severity="error",
+        confidence=0.95,
+    )
 
 
 def _finding(record: Record, optimizer: Optimizer, never: Sequence[Parameter], looks: Sequence[Look]) -> Finding:

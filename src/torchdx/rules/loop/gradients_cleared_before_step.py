@@ -5,10 +5,14 @@ Seen as a loss that stays where it began while everything seems to run; no param
 Hurts because `backward()` leaves its result in `.grad`, where `step()` looks for it. After `zero_grad()` there is
 nothing: a parameter without a gradient is passed over, and the weights of the last round are those of the first.
 
-Helped by `zero_grad()` after `step()`, or before `backward()`.
+Where a step is taken in every Nth round alone, and the gradients are cleared in every one, the step finds those of the
+last: the others' work is thrown away, and the batch is N times as small as it was meant to be.
+
+Helped by `zero_grad()` after `step()`, or before `backward()`; where gradients are added up, in the step's own branch.
 
 No fault when another `backward()` stands between, when what is cleared is another model's or optimizer's, as between
-the two halves of an adversarial training, or when gradients are put back by hand before the step.
+the two halves of an adversarial training, or when gradients are put back by hand before the step; when a pass is made
+for something else than the step, at another line, or the weights are moved in between.
 
 Sources: PyTorch documentation, `torch.optim.Optimizer.zero_grad`; PyTorch tutorial, "Zeroing out gradients in PyTorch".
 """
@@ -20,6 +24,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from torchdx.finding import Finding, Fix
+from torchdx.rules.loop import rounds_between
 from torchdx.source import edits, optimizer_of
 from torchdx.source.index import last_word
 from torchdx.source.phases import is_same
@@ -33,10 +38,13 @@ if TYPE_CHECKING:
 
 code, family, severity = "TDX902", "loop", "error"
 needs: frozenset[str] = frozenset()
-explains = frozenset({"not-learning"})
+explains = frozenset({"not-learning", "learning-rate-too-low", "validation-gap"})
 
 JUDGED = 10
 """Looked-at steps that must all have been without a gradient: an exact fact of each, and a healthy run has none."""
+
+STEPS = 5
+"""Steps each of which found the gradients of its last pass alone; an exact fact of each, and no healthy run has one."""
 
 HARMLESS = words(
     "print info debug log float int len item detach cpu mean sum max min abs append format parameters named_parameters "
@@ -46,8 +54,9 @@ HARMLESS = words(
 
 
 def in_source(program: Program) -> Iterator[Finding]:
-    """Every step of a training loop that follows right upon the clearing of its gradients."""
+    """Every step of a training loop that follows right upon the clearing of its gradients, or on too many of them."""
     told = set()
+    yield from (_of_each_round(clearing, step) for clearing, step in _cleared_each_round(program))
     for loop in program.training_loops:
         steps = [(event.call, _stepped(event)) for event in loop.all("step")]
         for event in loop.all("zero_grad"):
@@ -68,8 +77,50 @@ def in_source(program: Program) -> Iterator[Finding]:
                 )
 
 
+def _cleared_each_round(program: Program) -> Iterator[tuple[Call, Call]]:
+    """Every clearing and step of loops that run backward and clear in all rounds, and step in every Nth."""
+    for loop in program.training_loops:
+        backwards, steps, clearings = loop.all("backward"), loop.all("step"), loop.all("zero_grad")
+        if not len(backwards) == len(steps) == len(clearings) == 1 or loop.does("opaque"):
+            continue
+        step, clearing = steps[0].call, clearings[0].call
+        always = not loop.is_conditional(backwards[0]) and not loop.is_conditional(clearings[0])
+        at_home = backwards[0].home is steps[0].home is clearings[0].home is loop.node
+        rounds = rounds_between(steps[0])
+        if step is None or clearing is None or rounds is None or rounds.literal == 1 or not (always and at_home):
+            continue
+        plain = backwards[0].call is not None and not backwards[0].call.node.args  # `accelerator.backward(loss)`
+        if plain and clearing.function is step.function and _clears(clearing, optimizer_of(step)):
+            yield clearing, step
+
+
+def _of_each_round(clearing: Call, step: Call) -> Finding:
+    return Finding(
+        message=f"`{clearing.text}` clears the gradients in every round, and `{step.text}` is called in some only: it "
+        "finds the gradients of the last batch, those of the others are thrown away",
+        site=clearing.site,
+        evidence={"step_at": str(step.site)},
+        cure="clear the gradients after the step, in its own branch",
+        confidence=0.95,
+    )
+
+
 def in_run(record: Record) -> Iterator[Finding]:
-    """Every optimizer that never held a gradient, though backward brought one to its layers in the very same steps."""
+    """Every optimizer that never held a gradient, though backward brought one to its layers in the very same steps.
+
+    Or only that of the last pass, where several came before each step.
+    """
+    for optimizer in record.optimizers:
+        lost = _lost(record, optimizer)
+        if len(lost) >= STEPS and all(count == passes - 1 for count, passes in lost):
+            yield Finding(
+                message=f"each step of {optimizer.cls} comes after {lost[-1][1]} backward passes, and the gradients of "
+                f"{lost[-1][0]} of them are cleared before it: only the last one counts",
+                site=optimizer.site,
+                evidence={"steps": len(lost), "passes a step": lost[-1][1], "cleared in vain": lost[-1][0]},
+                cure="clear the gradients after the step, and not before each pass",
+                confidence=0.97,
+            )
     for optimizer in record.optimizers:
         steps = [fact for fact in record.process.all("step") if fact.get("optimizer") == optimizer.id]
         if any(fact.get("cleared") is not None for fact in steps) or _held_some(record, optimizer):
@@ -85,6 +136,12 @@ def in_run(record: Record) -> Iterator[Finding]:
                 cure="clear the gradients after the step, or before backward()",
                 confidence=0.95,
             )
+
+
+def _lost(record: Record, optimizer: Optimizer) -> list[tuple[int, int]]:
+    """Of each step before which there were several passes: how many of them were in vain, and how many there were."""
+    steps = [fact for fact in record.process.all("step") if fact.get("optimizer") == optimizer.id]
+    return [(fact["lost"], fact["backwards"]) for fact in steps if "lost" in fact and fact["backwards"] > 1]
 
 
 def _held_some(record: Record, optimizer: Optimizer) -> bool:
@@ -202,6 +259,7 @@ def _leaves(statement: ast.stmt, optimizer: str) -> bool:
 
 def treat(program: Program, finding: Finding) -> Iterator[Fix]:
     """Clear right after the step instead."""
+    yield from _moved(program, finding)
     for loop in program.training_loops:
         for event in loop.all("zero_grad"):
             step = _step_after(loop, event) if event.call is not None and event.call.site == finding.site else None
@@ -216,6 +274,21 @@ def treat(program: Program, finding: Finding) -> Iterator[Fix]:
                 if found is not None:
                     yield found
                 return
+
+
+def _moved(program: Program, finding: Finding) -> Iterator[Fix]:
+    """The clearing of every round, put into the step's own branch."""
+    for clearing, step in _cleared_each_round(program):
+        one, other = clearing.file.statement(clearing.node), step.file.statement(step.node)
+        if clearing.site != finding.site or one is None or other is None:
+            continue
+        changes = [
+            edits.delete_statement(clearing.file, one),
+            edits.insert_after(clearing.file, other, clearing.text),
+        ]
+        fix = edits.fix("clear the gradients after the step alone", clearing.file, changes)
+        if fix is not None:
+            yield fix
 
 
 def sick() -> None:

@@ -46,7 +46,8 @@ KNOWING = words("zero_grad state_dict load_state_dict add_param_group print len 
 
 LOOKS, STEPS = 3, 30
 """Looks at which every parameter of an optimizer held a gradient, and steps of other optimizers, after which one that
-never took a step was forgotten: exact, and enough to leave out a start at which others go first."""
+never took a step was forgotten: exact, and enough to leave out a start at which others go first. Two looks are enough
+if as many steps lie between."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,7 @@ def in_run(record: Record) -> Iterator[Finding]:
     if record.steps < STEPS or record.ended.get("stopped") or record.ended.get("exception"):
         return
     for fact in _unstepped(record):
-        if fact["looks"] >= LOOKS:
+        if fact["looks"] >= LOOKS or (fact["looks"] > 1 and fact.get("span", 0) >= STEPS):
             layers = [p.layer or p.name for p in record.parameters if p.id in fact["params"]]
             yield Finding(
                 message=f"{fact['cls']} never took a step, in {record.steps} steps of other optimizers, though all its "

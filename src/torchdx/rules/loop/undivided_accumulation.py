@@ -24,6 +24,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from torchdx.finding import Finding, Fix
+from torchdx.rules.loop import rounds_between
 from torchdx.source import Call, Expression, edits, optimizer_of
 from torchdx.source.losses import KINDS
 from torchdx.source.ready_made import OUTPUT
@@ -31,7 +32,7 @@ from torchdx.source.values import Instance, Method, Operation, Result, literal
 from torchdx.source.walks import walk
 
 if TYPE_CHECKING:
-    from torchdx.source import Event, Program, SourceFile, TrainingLoop
+    from torchdx.source import Program, SourceFile, TrainingLoop
     from torchdx.source.values import Value
 
 code, family, severity = "TDX906", "loop", "warning"
@@ -87,29 +88,13 @@ def _accumulation(loop: TrainingLoop) -> Accumulation | None:
     backward, step, clearing = backwards[0].call, steps[0].call, clearings[0].call
     if backward is None or step is None or clearing is None or backward.receiver is None:
         return None
-    rounds = _rounds_between(steps[0])
+    rounds = rounds_between(steps[0])
     together = _block(step) == _block(clearing)
     plain = backward.method == "backward" and not _is_framework(backward)
     at_home = backwards[0].home is loop.node is steps[0].home
     if rounds is None or not together or not plain or not at_home:
         return None
     return Accumulation(_unscaled(backward.receiver), backward, step, rounds)
-
-
-def _rounds_between(step: Event) -> Expression | None:
-    """The N of the condition `i % N == 0` that a step stands under, be it that or the last round."""
-    guard = next(step.call.guards(), None) if step.call is not None else None
-    test = guard.node if guard is not None else None
-    either = test.values if isinstance(test, ast.BoolOp) and isinstance(test.op, ast.Or) else [test]
-    for part in either:
-        left, zero = part, isinstance(part, ast.UnaryOp) and isinstance(part.op, ast.Not)
-        if isinstance(part, ast.Compare) and isinstance(part.ops[0], ast.Eq):
-            left, zero = part.left, True
-        elif isinstance(part, ast.UnaryOp):
-            left = part.operand
-        if guard is not None and zero and isinstance(left, ast.BinOp) and isinstance(left.op, ast.Mod):
-            return guard.at(left.right)
-    return None
 
 
 def _block(call: Call) -> int:

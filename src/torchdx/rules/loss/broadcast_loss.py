@@ -7,10 +7,15 @@ Hurts because (N, 1) against (N) becomes (N, N): the loss is the mean of (p_i - 
 prediction is compared with every target. It is least where every p_i is the mean of the targets, whatever the inputs
 say; its value there is their variance.
 
+A loss written by hand is found in the autograd graph: an operation of which one operand is (N, 1) and the other (N).
+Where autograd keeps no shape of the data, it is told by the values of all pairs, and by predictions that come to differ
+far less between samples than the data do.
+
 Helped by giving both one shape: `prediction.squeeze(-1)`, or `target.unsqueeze(-1)`.
 
 No fault when one side is broadcast to the other's own shape, as weights or a constant may be, when both have the same
-number of dimensions or `reduction="none"` keeps all pairs, as for a table of distances, or in a batch of one.
+number of dimensions or `reduction="none"` keeps all pairs, as for a table of distances, or in a batch of one; or when
+each is meant to meet each other, as in a ranking loss: a dimension of 1 is asked for there, by `unsqueeze` or `None`.
 
 Sources: PyTorch documentation, "Broadcasting semantics" and `torch.nn.functional.mse_loss`.
 """
@@ -18,12 +23,14 @@ Sources: PyTorch documentation, "Broadcasting semantics" and `torch.nn.functiona
 from __future__ import annotations
 
 import ast
+import math
 from collections.abc import Iterator, Sequence
 from itertools import zip_longest
-from statistics import fmean
+from statistics import fmean, median
 from typing import TYPE_CHECKING, Any
 
 from torchdx.finding import Finding, Fix
+from torchdx.record import site_of
 from torchdx.source import edits
 
 if TYPE_CHECKING:
@@ -31,17 +38,83 @@ if TYPE_CHECKING:
     from torchdx.source import Program
 
 code, family, severity = "TDX606", "loss", "error"
-needs = frozenset({"loss"})
-explains = frozenset({"not-learning", "cannot-fit-one-batch", "labels-unrelated"})
+needs = frozenset({"step"})
+explains = frozenset({"not-learning", "cannot-fit-one-batch", "labels-unrelated", "learning-rate-too-low"})
 
 ELEMENTWISE = ("mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss", "poisson_nll_loss")
 """Losses that broadcast; the binary cross entropies refuse shapes that differ."""
+
+ALIKE = 0.3
+"""Deviation of predictions over that of the data they are compared with, in the later half: one distribution is fitted
+to the other where pairs are meant (0.83 and more, one program); four losses broadcast by mistake read 0.02 to 0.12."""
+
+LOOKS = 3
+"""Looks at values before they are judged."""
 
 Shape = tuple[int, ...]
 
 
 def in_run(record: Record) -> Iterator[Finding]:
     """Every elementwise loss whose input and target were of one size, and spread over all pairs each time."""
+    found = list(_called(record))
+    yield from found
+    if not found:
+        yield from _written_out(record)
+
+
+def readings(record: Record) -> Iterator[tuple[str, float]]:
+    """What this run reads on each threshold: the constant's name, and the number held against it."""
+    measured = [looks for looks in _by_place(record) if looks[0].get("other")]
+    yield "LOOKS", max(map(len, measured), default=0)
+    if measured:
+        yield "ALIKE", min(_alike(looks) for looks in measured)
+
+
+def _written_out(record: Record) -> Iterator[Finding]:
+    """Every operation of a loss that made all pairs of two shapes, each time it was looked at."""
+    for looks in _by_place(record):
+        exact = looks[0].get("other") is None
+        if not all(look.get("shapes") for look in looks):
+            continue
+        if not exact and not (len(looks) >= LOOKS and _alike(looks) < ALIKE):
+            continue
+        one, other = (tuple(shape) for shape in looks[0]["shapes"])
+        told: dict[str, Any] = {"operation": _word(looks[0]), "shapes": f"{one} and {other}", "looks": len(looks)}
+        if not exact:
+            told |= {"deviation of the predictions over that of the data": _alike(looks)}
+        lines = {str(fact["site"]): fact["line"] for fact in record.process.all("broadcast_line")}
+        place = looks[0]["site"]
+        yield Finding(
+            message=f"the loss is computed from tensors of shape {one} and {other}, which are broadcast to "
+            f"{_broadcast(one, other)}: every sample is compared with every other, and the best that can be learnt is "
+            "the same for all inputs",
+            site=site_of(lines.get(str(place), place)),
+            evidence=told,
+            cure="give both one shape, by `.squeeze(-1)` on the one or `.unsqueeze(-1)` on the other",
+            confidence=0.95 if exact else 0.9,
+            severity=None if exact else "warning",
+        )
+
+
+def _by_place(record: Record) -> list[list[Fact]]:
+    """The operations found, by the place of the backward pass."""
+    places: dict[str, list[Fact]] = {}
+    for fact in record.process.all("broadcast"):
+        places.setdefault(str(fact.get("site")), []).append(fact)
+    return list(places.values())
+
+
+def _alike(looks: Sequence[Fact]) -> float:
+    """How far predictions differ, over how far the data do, in the later half of what was seen."""
+    late = [look for look in looks if 2 * look["step"] > looks[-1]["step"] and look.get("other")]
+    return median(look["own"] / look["other"] for look in late) if late else math.nan
+
+
+def _word(look: Fact) -> str:
+    return str(look.get("operation", "")).partition("Backward")[0]
+
+
+def _called(record: Record) -> Iterator[Finding]:
     for use in record.losses_called(*ELEMENTWISE):
         trains = list(use.calls("train"))
         looks = [look for look in trains or use.calls("eval") if any(shape[:1] != (1,) for shape in _shapes(look))]
@@ -176,6 +249,9 @@ def looks_like_it() -> None:
             optimizer.zero_grad()
             codes = encoder(inputs[rows])
             loss = mse_loss(head(codes), targets[rows].unsqueeze(-1))
-            (loss + 0.01 * mse_loss(codes, centre) + 0.01 * l1_loss(codes, centre[0])).backward()
+            scores = codes[:, 0]
+            order = (targets[rows, None] - targets[rows]).sign()
+            ranked = (1 - (scores[:, None] - scores) * order).relu().mean()
+            (loss + 0.1 * ranked + 0.01 * mse_loss(codes, centre) + 0.01 * l1_loss(codes, centre[0])).backward()
             optimizer.step()
     print(f"{loss.item():.3f}")

@@ -4,7 +4,8 @@ Seen as a loss that is exactly 0 from the first step on, or as "Target 1 is out 
 
 Hurts because `cross_entropy` divides by the sum over all classes: with one class the probability is exp(x) / exp(x),
 which is 1 whatever the score, so the loss is 0, the gradient is 0, and nothing is learnt. `binary_cross_entropy` takes
-each class by itself, as where several may be true at once; after a softmax one can only rise where another falls.
+each class by itself, as where several may be true at once; after a softmax one can only rise where another falls. A
+squared error has outputs that go beyond 0 and 1 brought back, however right they are.
 
 Helped by `binary_cross_entropy_with_logits` (`BCEWithLogitsLoss`) for one score, with targets of its shape in floating
 point; or by as many outputs as there are classes; for one class out of several by `cross_entropy` on the logits.
@@ -17,7 +18,7 @@ Sources: PyTorch documentation, `torch.nn.CrossEntropyLoss` and `torch.nn.BCELos
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from torchdx.finding import Finding, Fix
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 
 code, family, severity = "TDX612", "loss", "error"
 needs = frozenset({"loss"})
-explains = frozenset({"not-learning", "vanishing-gradient"})
+explains = frozenset({"not-learning", "vanishing-gradient", "learning-rate-too-low", "parameter-unchanged"})
 
 BINARY = (
     "use BCEWithLogitsLoss, with targets in floating point and of the same shape; or give the layer as many outputs as "
@@ -44,6 +45,9 @@ SHARED = "where one class is true, use cross_entropy on the logits; where severa
 
 NO_WHOLE = 0.5
 """How far from 1 the sum of targets is that are surely no probabilities of classes; smoothed ones sum to 1 exactly."""
+
+CRISP = 1e-4
+"""Variance of targets beside that of ones and zeros in the same mixture; it is equal where they are nothing else."""
 
 LAYERS = ("Linear", "Conv1d", "Conv2d", "Conv3d")
 
@@ -69,28 +73,9 @@ def in_source(program: Program) -> Iterator[Finding]:
 
 
 def in_run(record: Record) -> Iterator[Finding]:
-    """Every cross entropy of one column that was 0 each time, and every binary one of a softmax."""
+    """Every loss whose arguments, each time it was seen, were those of another one."""
     for use in record.losses_called("cross_entropy"):
-        looks = list(use.calls())
-        if looks and all(_has_one_column(look) and look.get("value") == 0 for look in looks):
-            yield Finding(
-                message="`cross_entropy` is given one score a sample: over one class the probability is always 1, and "
-                f"the loss was exactly 0 at all {len(looks)} looks",
-                site=use.site,
-                evidence={"outputs": 1, "input shape": str(tuple(looks[0]["input"]["shape"])), "looks": len(looks)},
-                cure=BINARY,
-                confidence=0.99,
-            )
-        if looks and all(_is_one_sample(look) for look in looks) and any(_total_is_off(look) for look in looks):
-            shape = tuple(looks[0]["input"]["shape"])
-            yield Finding(
-                message=f"`cross_entropy` is given one score a sample, in shape {shape}, and takes them for {shape[0]} "
-                "classes of a single sample: a softmax along the batch, and targets that are no distribution",
-                site=use.site,
-                evidence={"input shape": str(shape), "sum of the targets": _total(looks[0]), "looks": len(looks)},
-                cure=BINARY,
-                confidence=0.98,
-            )
+        yield from _of_cross_entropy(use, list(use.calls()))
     for use in record.losses_called("binary_cross_entropy"):
         if _made_by(use) == {"SoftmaxBackward0"}:
             yield Finding(
@@ -102,6 +87,66 @@ def in_run(record: Record) -> Iterator[Finding]:
                 confidence=0.8,
                 severity="note",
             )
+    for use in record.losses_called("mse_loss"):
+        looks = list(use.calls())
+        if len(looks) > 1 and _made_by(use) == {"AddmmBackward0"} and all(map(_is_yes_or_no, looks)):
+            yield Finding(
+                message="`mse_loss` holds the outputs of a linear layer, which may be any numbers, against targets "
+                "that are 0 or 1: an answer that is right and sure, such as 3, is punished as a wrong one",
+                site=use.site,
+                evidence={"target shape": str(tuple(looks[0]["target"]["shape"])), "looks": len(looks)},
+                cure="use BCEWithLogitsLoss where several may be true, cross_entropy where one is",
+                confidence=0.75,
+                severity="note",
+            )
+
+
+def _of_cross_entropy(use: Measured, looks: Sequence[Fact]) -> Iterator[Finding]:
+    """One column that was 0 each time, one sample of many classes, or several that are true at once."""
+    if not looks:
+        return
+    shape = tuple(looks[0]["input"].get("shape", ()))
+    if all(_has_one_column(look) and look.get("value") == 0 for look in looks):
+        yield Finding(
+            message=f"`cross_entropy` is given one score a sample: over one class the probability is always 1, and "
+            f"the loss was exactly 0 at all {len(looks)} looks",
+            site=use.site,
+            evidence={"outputs": 1, "input shape": str(shape), "looks": len(looks)},
+            cure=BINARY,
+            confidence=0.99,
+        )
+    if all(_is_several_true(look) for look in looks):
+        yield Finding(
+            message="`cross_entropy` is for one class of several, and in its targets several are true at once, or "
+            "none: the softmax lets one score rise only where others fall",
+            site=use.site,
+            evidence={"target shape": str(shape), "looks": len(looks)},
+            cure="use BCEWithLogitsLoss, which takes each class by itself",
+            confidence=0.9,
+            severity="warning",
+        )
+    if all(_is_one_sample(look) for look in looks) and any(_total_is_off(look) for look in looks):
+        yield Finding(
+            message=f"`cross_entropy` is given one score a sample, in shape {shape}, and takes them for {shape[0]} "
+            "classes of a single sample: a softmax along the batch, and targets that are no distribution",
+            site=use.site,
+            evidence={"input shape": str(shape), "sum of the targets": _total(looks[0]), "looks": len(looks)},
+            cure=BINARY,
+            confidence=0.98,
+        )
+
+
+def _is_yes_or_no(look: Fact) -> bool:
+    """Are the targets, several for each sample, all 0 or 1?"""
+    target, shape = look["target"], look["target"].get("shape", ())
+    mean, std = target.get("mean", math.nan), target.get("std", math.nan)
+    table = len(shape) == 2 and shape[1] > 1 and "float" in target.get("dtype", "")
+    return bool(table and target.get("min") == 0 and target.get("max") == 1 and abs(mean - mean**2 - std**2) < CRISP)
+
+
+def _is_several_true(look: Fact) -> bool:
+    """Are the targets 0 or 1, and no distribution over the classes, smoothed or mixed?"""
+    return _is_yes_or_no(look) and look["target"].get("like") == "unit"
 
 
 def _has_one_column(look: Fact) -> bool:

@@ -10,6 +10,9 @@ Helped by finding what took the input's say away, as this is most often a conseq
 that are dead or saturated, a weight decay that outweighs the loss, layers that get no gradient, inputs that are
 constant, or labels that belong to other inputs.
 
+The same comes of a weighting of classes that is the wrong way round: with the commoner one weighing more, the rarer
+ones are given up all the sooner.
+
 No fault when one class is all that a batch holds, as for a discriminator, or nearly all, where the commonest answer may
 be the best one; nor at the start of training, where it is what the biases say.
 
@@ -27,7 +30,7 @@ from torchdx.finding import Finding, NotEnough
 from torchdx.record.answers import by_label, entropy_of
 
 if TYPE_CHECKING:
-    from torchdx.record import Answers, Record
+    from torchdx.record import Answers, LossUse, Record
 
 code, family, severity = "TDX616", "loss", "warning"
 needs = frozenset({"answers"})
@@ -46,6 +49,11 @@ the rarer one makes up a quarter."""
 MIXED = 0.5
 """The same of a single batch, over the most that its size allows: below it, the data are sorted."""
 
+RARE, AGAINST, GIVEN = 3.0, 3.0, 0.3
+"""Times that the commonest label is as frequent as the rarest, and weighs as much in the loss, from which the weights
+work against the rarest one; and the share of its labels that it is answered at most. Weights that balance read 1 over
+RARE at AGAINST, and answers of 1 and more; two sick programs: 1000 and 0, 14 and 0.02."""
+
 ENOUGH_STEPS, BATCHES, ANSWERS = 30, 3, 60
 """Steps of training, batches of its second half, and answers in them, before it is judged."""
 
@@ -62,6 +70,8 @@ def in_run(record: Record) -> Iterator[Finding | NotEnough]:
         measured = _measured(late)
         if measured is not None and measured["given"] < ONE_CLASS and measured["wanted"] > BALANCED:
             yield _finding(late, measured)
+        elif against := _against(record, group):
+            yield _misweighed(group, *against)
 
 
 def readings(record: Record) -> Iterator[tuple[str, float]]:
@@ -70,10 +80,47 @@ def readings(record: Record) -> Iterator[tuple[str, float]]:
     for group in record.answers:
         late = group.since(record.latest_start + trained // 2)
         measured = _measured(late) if group.phase == "train" and trained >= ENOUGH_STEPS else None
+        if against := _against(record, group, 0.0):
+            yield "AGAINST", against[2]
         if measured is not None:
             yield "BALANCED", measured["wanted"]
             if measured["wanted"] > BALANCED:
                 yield "ONE_CLASS", measured["given"]
+
+
+def _against(record: Record, group: Answers, least: float = AGAINST) -> tuple[int, int, float] | None:
+    """The commonest label, the rarest, and how many times more the first weighs, where that is given up."""
+    wanted, given = group.counts("wanted"), group.since(record.latest_start + 10).counts("predicted")
+    uses = [use for use in record.losses_called(group.function) if use.site == group.site]
+    weights = _weights(uses[0], len(wanted)) if uses else None
+    if weights is None or len(wanted) < 2 or max(wanted) >= len(weights):
+        return None
+    common, rare = max(wanted, key=wanted.__getitem__), min(wanted, key=wanted.__getitem__)
+    times = weights[common] / weights[rare] if weights[rare] > 0 else math.inf
+    answered = (given[rare] / sum(given.values())) / (wanted[rare] / sum(wanted.values())) if given else 1.0
+    uneven = wanted[common] > RARE * wanted[rare] and answered < GIVEN
+    return (common, rare, times) if (uneven and times > AGAINST) or (least <= 0 and times > 0) else None
+
+
+def _weights(use: LossUse, classes: int) -> list[float] | None:
+    """What each class weighs in this loss; None where that is not known."""
+    told, positive = use.option("weight"), use.option("pos_weight")
+    if isinstance(positive, list) and len(positive) == 1 and classes == 2:
+        return [1.0, *positive]
+    return told if isinstance(told, list) and len(told) >= classes else None
+
+
+def _misweighed(group: Answers, common: int, rare: int, times: float) -> Finding:
+    wanted = group.counts("wanted")
+    share = wanted[rare] / sum(wanted.values())
+    return Finding(
+        message=f"the loss weighs class {common} {times:.3g} times as much as class {rare}, which is rare already "
+        f"({share:.1%} of the labels), and the model hardly ever answers it",
+        site=group.site,
+        evidence={"weight of the commonest over that of the rarest": times, "share of the rarest": share},
+        cure="weigh classes by one over their frequency, the rarer the more (`pos_weight` is negatives over positives)",
+        confidence=0.9,
+    )
 
 
 def _measured(late: Answers) -> dict[str, float] | None:

@@ -9,7 +9,8 @@ whatever the data say. The sum of all squares grows with the number of weights, 
 model, or a mean, drowns the loss of a large one.
 
 Helped by a smaller factor (1e-4 is usual for squares), the mean in place of the sum, or the optimizer's weight_decay
-(1e-4 to 5e-4 is usual, 1e-2 to 0.1 for AdamW, which multiplies it by the rate alone).
+(1e-4 to 5e-4 is usual, 1e-2 to 0.1 for AdamW, which multiplies it by the rate alone). So with a bonus on a policy's
+entropy (0.01 is usual): what it weighs too much, the policy stays at chance.
 
 No fault when the loss on the data falls as well, or when the term is one that a model's outputs enter (the divergence
 of a variational autoencoder, an auxiliary task).
@@ -49,9 +50,17 @@ DECAYS = 1.0
 """Times the gradient of the loss (of a step of size one, with AdamW) that weight decay is, in the weight matrix where
 it weighs least, at the first looks. Healthy programs: 0.14 at most, 0.03 and less as a rule; 7 that end at log C: 2.7
 to 100; programs with other faults 0.05 at most."""
+FAR, POOR = 3.0, 0.5
+"""The same beyond which a loss that fell by less than POOR is held back by it: the noise of batches, and what tiny
+weights still learn, make up some fall. Healthy programs: 0.14 at most, and falls of 0.49 and more with a scale."""
 LEARNT = 0.05
 """Share by which the data's own loss fell, from its first values to the mean of the last phase, which may be all of the
 run. Drowned runs read 0.004 at most; those that learn 0.11 to 0.8."""
+BONUS, SPREAD_OUT, SENSED, LARGE = 3.0, 0.9, 1e-3, 0.1
+"""Times all the rest of the objective that a bonus on entropy adds, at the middle one of the looks of the second half
+of training; the share of the greatest entropy that the policy then keeps; the share of the bonus that the rest is at
+least, as without any reward there is nothing to drown; and the bonus over the entropy. Healthy agents (4): 0.04 to
+0.8, 0.3 to 0.75, 1.3 and more, and 0.01; sick ones (4): 31 to 250, 0.94 and more, 0.004 to 0.04, and 1 to 10."""
 STEPS = 30
 """Optimizer steps before which nothing can have been learnt: the examination's own bound."""
 LOOKS = 3
@@ -61,9 +70,11 @@ LOOKS = 3
 def in_run(record: Record) -> Iterator[Finding | NotEnough]:
     """A penalty far above the loss it is added to, in a run whose loss on the data hardly falls."""
     yield from _added(record)
+    yield from _spread_out(record)
     for movement in record.movements:
         times = _decay(movement)
-        if times > DECAYS and record.steps >= STEPS and record.progress.finite and _stands_still(record):
+        least = POOR if times > FAR else LEARNT
+        if times > DECAYS and record.steps >= STEPS and record.progress.finite and _stands_still(record, least):
             decay = max(_decay_of(movement.optimizer, weight) for weight in movement.weights)
             yield Finding(
                 message=f"weight_decay={decay:g} of {movement.optimizer.cls} pulls the weights towards zero "
@@ -100,6 +111,36 @@ def _added(record: Record) -> Iterator[Finding | NotEnough]:
         )
 
 
+def _spread_out(record: Record) -> Iterator[Finding]:
+    """A bonus on entropy that leaves a policy at chance."""
+    read = _bonus(record)
+    drowned = read.get("BONUS", 0.0) > BONUS and read["SENSED"] > SENSED and read["LARGE"] > LARGE
+    if drowned and read["SPREAD_OUT"] > SPREAD_OUT and record.steps >= STEPS:
+        look = record.process.last("bonus")
+        yield Finding(
+            message=f"the bonus on entropy is {read['BONUS']:.2g} times all the rest of the objective, and the answers "
+            f"stay at chance: their entropy is {look['entropy']:.3g} of {look['most']:.3g} at most",
+            site=site_of(look["site"]),
+            evidence={"bonus": look["bonus"], "objective": look["objective"], "entropy": look["entropy"]},
+            cure=f"make its factor {10 ** math.ceil(math.log10(max(read['BONUS'], 1) * 10)):g} times smaller, or so",
+            confidence=0.9,
+        )
+
+
+def _bonus(record: Record) -> dict[str, float]:
+    """The middle readings of the second half of training; nothing where no entropy is rewarded."""
+    looks = [look for look in record.process.all("bonus") if look["step"] > record.steps / 2 and look["bonus"] < 0]
+    if len(looks) < LOOKS:
+        return {}
+    rests = [max(abs(look["objective"] - look["bonus"]), 1e-12) for look in looks]
+    return {
+        "BONUS": median(-look["bonus"] / rest for look, rest in zip(looks, rests, strict=True)),
+        "SENSED": median(-rest / look["bonus"] for look, rest in zip(looks, rests, strict=True)),
+        "SPREAD_OUT": median(look["entropy"] / look["most"] for look in looks),
+        "LARGE": median(-look["bonus"] / max(look["entropy"], 1e-12) for look in looks),
+    }
+
+
 def readings(record: Record) -> Iterator[tuple[str, float]]:
     """What this run reads on each threshold: the constant's name, and the number held against it."""
     if record.process.all("penalty"):
@@ -107,8 +148,11 @@ def readings(record: Record) -> Iterator[tuple[str, float]]:
         yield "AT_FIRST", _at_first(record)
         yield "LEARNT", _fall(record)
         yield "LOOKS", len(record.process.all("penalty"))
+    yield from _bonus(record).items()
     if decays := [times for movement in record.movements if (times := _decay(movement)) > 0]:
         yield "DECAYS", max(decays)
+        yield "FAR", max(decays)
+        yield "POOR", record.progress.gain
 
 
 def _times(record: Record) -> float:
@@ -149,11 +193,11 @@ def _decay_of(optimizer: Optimizer, weight: Parameter) -> float:
     return float(own.get("weight_decay") or 0.0)
 
 
-def _stands_still(record: Record) -> bool:
+def _stands_still(record: Record, least: float) -> bool:
     """Did the loss, which weight decay is no part of, hardly fall? It has a scale, or it was positive."""
     progress = record.progress
     fall = 1 - progress.last / progress.first if progress.first > 0 else 1.0
-    return fall < LEARNT and not (progress.prior and progress.gain >= LEARNT)
+    return (fall < least or bool(progress.prior)) and not (progress.prior and progress.gain >= least)
 
 
 def _own(record: Record) -> Series:

@@ -7,6 +7,9 @@ Hurts because a softmax makes what lies along its axis sum to 1. Along the batch
 probability of one depends on what else is in the batch, and `nll_loss` reads numbers that are no distribution over
 classes. Left open, the axis is 1 for two dimensions or four, and 0 for one or three: of a sequence (N, T, C) the batch.
 
+In an attention, weights that are a softmax along queries, heads or samples do not sum to 1 over the keys that they
+weigh, and along an axis of one element they are all 1. In a run, the autograd graph shows both axes.
+
 Helped by `dim=-1`, or `dim=1` for the classes of pictures (N, C, H, W).
 
 No fault when there is one sample and no batch, or samples shall compete, as in some attentions and pointers.
@@ -18,12 +21,13 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from torchdx.finding import Edit, Finding, Fix
 from torchdx.source import edits, ending_of
 from torchdx.source.axes import axis_of, mixtures
+from torchdx.source.index import word_of
 from torchdx.source.ranks import rank_of
 from torchdx.source.values import literal
 
@@ -40,6 +44,9 @@ LAYERS = ("Softmax", "LogSoftmax", "Softmin")
 LOOKS = 4
 """Looks that must all agree: sums over a batch that are all 1, within 1e-2, are no accident even once."""
 
+MIXTURES = 2
+"""Looks at which a weighted sum was seen: what the graph shows is exact, and two are no single odd batch."""
+
 
 def in_source(program: Program) -> Iterator[Finding]:
     """Every softmax along the batch before a likelihood, every choice along it, and every softmax with no axis."""
@@ -50,7 +57,8 @@ def in_source(program: Program) -> Iterator[Finding]:
 
 
 def in_run(record: Record) -> Iterator[Finding]:
-    """Every loss that compares classes, and was given what sums to 1 over the samples of each batch."""
+    """Every loss over classes that was given what sums to 1 over a batch, and every mean with weights of no use."""
+    yield from _idle_weights(record)
     for use in record.losses_called("nll_loss", "kl_div", "cross_entropy"):
         for side in ("input", "target"):
             looks = [look for look in use.calls() if look[side].get("shape")]
@@ -77,6 +85,49 @@ def readings(record: Record) -> Iterator[tuple[str, float]]:
     ]
     if found:
         yield "LOOKS", max(found)
+    yield "MIXTURES", len(record.process.all("mixture"))
+
+
+def _idle_weights(record: Record) -> Iterator[Finding]:
+    """Every sum weighted by a softmax that was taken along another axis, wherever the graph shows that it was."""
+    places: dict[tuple[object, ...], list[Fact]] = {}
+    for fact in record.process.all("mixture"):
+        places.setdefault((fact["axis"], fact["summed"], len(fact["shape"]), fact.get("after")), []).append(fact)
+    for (axis, summed, _, after), looks in places.items():
+        told = _why(record, looks)
+        if told is None or len(looks) < MIXTURES:
+            continue
+        before = next((p for p in record.parameters if p.id == after), None)
+        shape = tuple(looks[0]["shape"])
+        yield Finding(
+            message=f"the weights of a weighted sum, a softmax of shape {shape}, sum to 1 along axis {axis}, {told}, "
+            f"and the sum goes along axis {summed}",
+            site=before.site if before is not None else None,
+            layer=before.layer if before is not None else None,
+            evidence={"shape": str(shape), "softmax": axis, "sum": summed, "looks": len(looks)},
+            cure=f"write dim={summed}",
+            confidence=0.93,
+            severity="warning",
+        )
+
+
+def _why(record: Record, looks: Sequence[Fact]) -> str | None:
+    """What is wrong with the axis, the same at all looks; None where it may be meant."""
+    axis, whys = looks[0]["axis"], {look["why"] for look in looks}
+    if whys == {"single"}:
+        return "which has one element, so that all are 1"
+    if axis == 0:
+        return "over separate samples" if "single" not in whys and _is_batch(record, looks) else None
+    return {"apart": "where separate samples or heads lie", "product": "over the queries"}.get("".join(whys))
+
+
+def _is_batch(record: Record, looks: Sequence[Fact]) -> bool:
+    """Is the first axis as long, at all looks, as there are targets of the loss at that step?"""
+    targets: dict[int, set[int]] = {}
+    for use in record.losses:
+        for call in use.calls():
+            targets.setdefault(call["step"], set()).update(call["target"].get("shape", ())[:1])
+    return all(look["shape"][0] in targets.get(look["step"], ()) for look in looks)
 
 
 def _is_meant(look: Fact, side: str) -> bool:
@@ -197,7 +248,7 @@ def treat(program: Program, finding: Finding) -> Iterator[Fix]:
     change: Edit | None = None
     if isinstance(node, ast.Constant):
         change = edits.replace(file, node, finding.cure.removeprefix("write dim="))
-    elif isinstance(node, ast.Call) and "dim" not in finding.evidence:
+    elif isinstance(node, ast.Call) and "dim" not in finding.evidence and word_of(node.func) in FUNCTIONS + LAYERS:
         change = edits.insert_keyword(file, node, "dim=-1")
     found = edits.fix("name the axis of the classes", file, [change]) if change is not None else None
     if found is not None:

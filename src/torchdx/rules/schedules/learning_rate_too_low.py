@@ -31,7 +31,12 @@ if TYPE_CHECKING:
 
 code, family, severity = "TDX702", "schedules", "warning"
 needs = frozenset({"gradients", "step"})
-explains = frozenset({"not-learning", "parameter-unchanged", "one-class-predictions", "batchnorm-barely-updated"})
+explains = frozenset(
+    {
+        *("not-learning", "parameter-unchanged", "one-class-predictions", "batchnorm-barely-updated"),
+        *("vanishing-gradient", "saddle-point", "stuck-at-minimum"),
+    }
+)
 
 SMALL = 1e-4
 """Step over weight that nine looks in ten stay below. Healthy medians are 0.006 and more (18 of the zoo), 15 sick ones'
@@ -41,9 +46,14 @@ LARGEST = 3e-4
 their last layers do move."""
 TRAVEL = 0.05
 """Ratio times steps: the most that weights can have moved, as a share of their size. Healthy runs: 0.13 and more."""
+SLOW, SLOWEST, SHORT, LITTLE = 5e-4, 1e-3, 0.15, 0.35
+"""The same four numbers for a rate that is low, but not absurdly so, of weights that began at random: the usual ratio,
+the largest, the way, and the share learnt. Healthy programs that learnt less than LITTLE: ratios of 4e-3 and more, and
+a way of 0.5 and more. Of 18 programs at a hundredth of their rate, 14 read less in all of them."""
 STILL = 0.01
-"""The same where the loss has no sign: a hundredth of their size at the very most. Healthy games, agents and
-likelihoods: 10 and more (8 programs), but for one fine-tuned, 1e-3; two sick: 5e-3 and 1e-4."""
+"""The same where the loss has no sign, or fell all the same, as that of an agent does when it meets other states: a
+hundredth of their size at the very most. Healthy games, agents and likelihoods: 10 and more (8 programs), but for one
+fine-tuned, 1e-3; four sick: 2.6e-3, 5e-3 and 1e-4. Healthy programs of all kinds: 0.19 and more (63)."""
 GAIN = 0.2
 """Share of the loss learnt away. Of 15 sick runs the best reached 0.12, by the noise of small batches."""
 ALIVE = 0.05
@@ -55,8 +65,12 @@ STEPS = 30
 ROUNDED, ARRIVES = 1e-6, 0.01
 """Step over weight that float32 does not round away, and the share of what the rate alone would make of it (times the
 gradient, but for Adam and its like) below which it is lost on the way: see parameter-unchanged."""
+WHOLE = 100
+"""Steps from which a run that ended by itself is no trial of a few steps."""
 TUNED = 0.9
 """Share of the loss of knowing nothing below which a model of loaded weights begins: it is being fine-tuned."""
+EPS = 0.1
+"""Gradient over eps below which it is eps, and not the rate, that makes a step of Adam and its like small."""
 AIM = 3e-3
 """The step over weight to aim at: the low end of the healthy zoo."""
 
@@ -65,7 +79,8 @@ def in_run(record: Record) -> Iterator[Finding | NotEnough]:
     """Every optimizer whose steps are tiny in all of its weights, in a run that got nowhere."""
     told = set()
     for movement in record.movements:
-        if not _is_tiny(record, movement) or not record.progress.finite or _got_somewhere(record, movement):
+        tiny = _is_tiny(record, movement) and not _got_somewhere(record, movement)
+        if not record.progress.finite or not (tiny or _is_slow(record, movement)):
             continue
         if record.steps < STEPS or _warms_up(record):
             yield NotEnough(f"{STEPS} optimizer steps at the full learning rate")
@@ -109,23 +124,45 @@ def _is_tiny(record: Record, movement: Movement) -> bool:
     return few and blank and _travel(record, movement) < TRAVEL
 
 
+def _is_slow(record: Record, movement: Movement) -> bool:
+    """Are the steps small for weights that began at random, in a run of some length that learnt little?"""
+    ratio, gain = movement.ratio, _gain(record, movement)
+    if not ratio or gain is None or not gain < LITTLE or len(record.optimizers) > 1 or record.steps < WHOLE:
+        return False
+    few = ratio.median < SLOW and _largest(movement) < SLOWEST and _travel(record, movement) < SHORT
+    blank = all(w.update.median * w.inputs**0.5 * record.steps < SHORT for w in movement.blank)
+    return few and blank and _arrives(movement) and _began_at_random(record, movement)
+
+
 def _arrives(movement: Movement) -> bool:
     """Are the steps as small as the rate makes them, not rounded away, or taken elsewhere?"""
     rate, free = movement.optimizer.option("lr") or 0.0, movement.optimizer.is_scale_free
     sizes = [(weight.gradient.median, weight.value.median) for weight in movement.weights]
-    meant = median(rate * (1.0 if free else gradient) / value for gradient, value in sizes if value > 0)
+    eps = movement.optimizer.option("eps") or 0.0  # what Adam adds to the gradient's size before it divides by that
+    meant = median(
+        rate * (_kept(gradient, eps) if free else gradient) / value for gradient, value in sizes if value > 0
+    )
     return not (meant > ROUNDED and movement.ratio.median < ARRIVES * meant)
 
 
+def _kept(gradient: float, eps: float) -> float:
+    """What is left of a step that is divided by the gradient's size and eps."""
+    return gradient / (gradient + eps) if gradient + eps > 0 else 1.0
+
+
 def _travel(record: Record, movement: Movement) -> float:
-    return movement.ratio.median * record.steps
+    """The way of all steps, at the mean rate: where it rises late, most of the looks may have seen less of it."""
+    rates = record.learning_rate.finite
+    looked = [rate for step, rate in rates if step in movement.ratio.steps]
+    more = rates.mean / median(looked) if looked and median(looked) > 0 else 1.0
+    return movement.ratio.median * record.steps * max(1.0, more)
 
 
 def _got_somewhere(record: Record, movement: Movement) -> bool:
     gain = _gain(record, movement)
-    if gain is None:
-        return not (_travel(record, movement) < STILL and _began_at_random(record, movement))
-    return not gain < GAIN
+    if gain is not None and gain < GAIN:
+        return False
+    return not (_travel(record, movement) < STILL and _began_at_random(record, movement))
 
 
 def _gain(record: Record, movement: Movement) -> float | None:
@@ -157,8 +194,11 @@ def _is_tuned(record: Record, movement: Movement) -> bool:
 
 
 def _warms_up(record: Record) -> bool:
-    rates = record.learning_rate
-    return rates.last > 2 * rates.first and rates.last == rates.highest
+    """Was the rate still rising when the run was cut off? One that ended in its warm-up had no higher rate to come."""
+    rates, ended = record.learning_rate, record.ended
+    over = bool(ended) and not ended.get("stopped") and not ended.get("exception") and record.steps >= WHOLE
+    rising = rates.last > 2 * rates.first and rates.between(0, int(0.9 * record.steps)).highest < 0.98 * rates.highest
+    return rising and not over
 
 
 def _has_gradients(record: Record, movement: Movement) -> bool:
@@ -173,6 +213,8 @@ def _pull(movement: Movement) -> float:
 
 def _finding(record: Record, movement: Movement) -> Finding:
     ratio, rate = movement.ratio, movement.optimizer.option("lr")
+    eps = movement.optimizer.option("eps") or 0.0
+    drowned = movement.optimizer.is_scale_free and eps > median(w.gradient.median for w in movement.weights) / EPS
     aim = rounded_rate(rate * AIM / max(ratio.median, 1e-8))
     return Finding(
         message=f"a step of {movement.optimizer.cls} changes the weights by {ratio.median:.1e} of their size (healthy: "
@@ -186,8 +228,10 @@ def _finding(record: Record, movement: Movement) -> Finding:
             "steps": record.steps,
             "training loss": list(record.objective.finite.thinned(50).values),
         },
-        cure=f"raise the learning rate from {rate:g} to about {aim:g}; a range test tells how far it can go",
-        confidence=0.9 if ratio.median < SMALL / 3 else 0.8,
+        cure=f"lower eps from {eps:g} to 1e-8: the gradients are small beside it"
+        if drowned
+        else f"raise the learning rate from {rate:g} to about {aim:g}; a range test tells how far it can go",
+        confidence=0.9 if ratio.median < SMALL / 3 else 0.8 if _is_tiny(record, movement) else 0.7,
     )
 
 

@@ -19,6 +19,7 @@ Sources: PyTorch documentation, `torch.optim.lr_scheduler.OneCycleLR`, `CosineAn
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -29,7 +30,12 @@ if TYPE_CHECKING:
 
 code, family, severity = "TDX707", "schedules", "warning"
 needs = frozenset({"schedule"})
-explains = frozenset({"not-learning", "learning-rate-too-low"})
+explains = frozenset(
+    {
+        *("not-learning", "learning-rate-too-low", "vanishing-gradient", "parameter-unchanged"),
+        *("one-class-predictions", "saddle-point", "stuck-at-minimum"),
+    }
+)
 
 WAVES = 20.0
 """Times the rate came down or went up again: nobody plans that many for CosineAnnealingLR, which does not restart.
@@ -41,11 +47,16 @@ GONE, EARLY, LEARNT = 1e-6, 1 / 3, 0.9
 """A rate below this share of its highest moves nothing; if it gets there, for good, within this share of the steps,
 most of the training was for nothing. Healthy runs get there, if at all, after 0.85 of it (11 with a schedule), and one
 that has learnt this share of the loss away by then lost nothing."""
+SMALL, POOR = 1e-2, 0.5
+"""And a rate below this share, in a run that learnt less than POOR of the loss away: it was stopped in mid-course."""
 AGAIN = 1.2
 """Times CosineAnnealingLR's course was gone through, from which the rate has gone up again: it does not restart."""
 BEGUN = 0.25
 """Share of OneCycleLR's course below which it has not passed its warm-up, 0.3 of it unless told otherwise. Healthy
 runs read 1; with the number of samples for that of batches, 1 over the batch size."""
+RISING, LOW = 0.9, 0.25
+"""Share of the steps after which the rate went on rising, and the share that it ended at of what the optimizer was made
+with: it never came out of its warm-up. Healthy schedules come to 1 (19); three sick ones to 0.014 to 0.02."""
 HALF = 0.5
 """Share of another schedule's course below which most of the rate is left."""
 STEPS = 30
@@ -54,10 +65,15 @@ STEPS = 30
 
 def in_run(record: Record) -> Iterator[Finding]:
     """Every schedule that the run went far beyond, or ended long before, though it ended by itself."""
+    unrisen = next((s for s in record.schedules if _is_unrisen(s) and _ended_by_itself(record)), None)
     for schedule in record.schedules:
-        faded = None if record.progress.gain > LEARNT else _faded(schedule)
+        if schedule is unrisen:
+            yield _in_warm_up(record, schedule)
+            continue
+        gain = record.progress.gain
+        faded = None if gain > LEARNT else _faded(schedule, GONE) or (_faded(schedule, SMALL) if gain < POOR else None)
         said = _beyond(schedule) or faded or (_before(schedule) if _ended_by_itself(record) else None)
-        if said is not None and schedule.alone and schedule.calls >= STEPS:
+        if said is not None and schedule.alone and (schedule.calls if said is not faded else schedule.length) >= STEPS:
             why, severe = said
             yield Finding(
                 message=f"{schedule.cls} {why}",
@@ -84,6 +100,36 @@ def readings(record: Record) -> Iterator[tuple[str, float]]:
             yield "WAVES", share
         if share is not None and schedule.cls in ("CosineAnnealingLR", "LinearLR", "PolynomialLR", "OneCycleLR"):
             yield "BEGUN" if schedule.cls == "OneCycleLR" else "HALF", share
+        if schedule.base:
+            yield "LOW", _risen(schedule)
+
+
+def _is_unrisen(schedule: Schedule) -> bool:
+    """Was the rate, which is to reach the one that the optimizer was made with, still low and rising at the end?"""
+    left, base = schedule.left, schedule.base
+    if not base or not left or schedule.calls < STEPS or schedule.cls == "OneCycleLR" or _risen(schedule) > LOW:
+        return False
+    before = left.between(0, schedule.first_step + int(RISING * schedule.length))
+    linear = schedule.cls == "LinearLR" and (schedule.share or 1.0) < BEGUN
+    return left.last == 1 and left.first < 1 and (linear or (before.highest < 0.98 and left.first < 0.5))
+
+
+def _risen(schedule: Schedule) -> float:
+    """The highest rate over the one that the optimizer was made with."""
+    return schedule.rate.finite.highest / schedule.base if schedule.base else math.nan
+
+
+def _in_warm_up(record: Record, schedule: Schedule) -> Finding:
+    whole = schedule.planned or round(schedule.calls / _risen(schedule))
+    return Finding(
+        message=f"{schedule.cls} was still raising the learning rate when training ended, after {schedule.calls} calls "
+        f"of step(): it had come to {_risen(schedule):.2g} of {schedule.base:g}, as in a warm-up of about {whole}",
+        site=schedule.made_at,
+        evidence={"calls of step()": schedule.calls, "learning rate": list(schedule.rate.thinned(50).values)},
+        cure=f"warm up for a tenth of the steps or less, here {max(1, schedule.calls // 10)}",
+        confidence=0.9,
+        severity="note" if record.progress.gain > LEARNT else None,
+    )
 
 
 def _idle(schedule: Schedule) -> float:
@@ -110,13 +156,13 @@ def _beyond(schedule: Schedule) -> tuple[str, bool] | None:
     return None
 
 
-def _faded(schedule: Schedule) -> tuple[str, bool] | None:
-    """How the rate came to nothing long before the end."""
-    ended = schedule.falls_below(GONE)
+def _faded(schedule: Schedule, share: float) -> tuple[str, bool] | None:
+    """How the rate came to nothing, or to this share of its highest, long before the end."""
+    ended = schedule.falls_below(share)
     if ended > EARLY:
         return None
-    why = f"after {ended:.0%} of the steps the rate was below {GONE:g} of its highest, where it stayed"
-    return f"brought the rate down to nothing early: {why}", True
+    why = f"after {ended:.0%} of the steps the rate was below {share:g} of its highest, where it stayed"
+    return f"brought the rate down to next to nothing early: {why}", True
 
 
 def _before(schedule: Schedule) -> tuple[str, bool] | None:

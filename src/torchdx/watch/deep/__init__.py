@@ -17,7 +17,7 @@ import torch
 
 from torchdx.watch.deep.baselines import baselines, inputs_away
 from torchdx.watch.deep.critical import critical
-from torchdx.watch.deep.dependency import batch_mixing, future_leak
+from torchdx.watch.deep.dependency import batch_mixing, future_leak, target_given
 from torchdx.watch.deep.diary import Diary, Subject
 from torchdx.watch.deep.noise import noise
 from torchdx.watch.deep.one_batch import one_batch
@@ -101,6 +101,7 @@ class Deep:
             "site": first.place,
             "steps": [one.step for one in specimen.episodes],
             "samples": [one.samples for one in specimen.episodes],
+            "targets": [*first.target.shape] if first.target is not None else None,
             "bytes": sum(one.bytes for one in specimen.episodes),
             "scale": float(first.scale) / value if value else None,
         }
@@ -113,6 +114,7 @@ class Deep:
             ("modes_apart", lambda _: modes_apart(specimen)),
             ("batch_mixing", lambda _: batch_mixing(specimen)),
             ("future_leak", lambda _: future_leak(specimen)),
+            ("target_given", lambda _: target_given(specimen)),
             ("inputs_away", lambda _: inputs_away(specimen)),
             ("noise", functools.partial(noise, specimen)),
             ("one_batch", functools.partial(one_batch, specimen)),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -162,6 +163,60 @@ def _shifted_input(episode: Episode) -> tuple[Tensor, int] | None:
             unmoved = float((given == same).double().mean())
             if float((ahead == here).double().mean()) >= SHIFTED and unmoved < 1 - (1 - SHIFTED) * 4:
                 return given, axis
+    return None
+
+
+# --- the target
+
+
+def target_given(specimen: Specimen) -> dict[str, Any]:
+    """Where the target is the input itself: does the model read in one direction alone, so that it can only copy?"""
+    episode = specimen.episodes[-1]
+    found = _same_input(episode)
+    if found is None:
+        return {"same": False}
+    specimen.become(specimen.initial)  # one that has learnt to copy looks at nothing else any more
+    specimen.evaluating()
+    with torch.no_grad():
+        terms = specimen.terms(episode)
+    if terms is None or terms.numel() != found.numel() or found.shape[1] < 4:
+        return {"same": True, "why": "the loss has no terms for single places"}
+    place = found.shape[1] // 2
+
+    def change(tensor: Tensor, first: int, last: int) -> Tensor:
+        if tensor is not found:
+            return tensor
+        other = tensor.detach().clone()
+        part = other[:, first:last]
+        part.copy_(part.roll(1, 0) if len(other) > 1 else part.flip(1))
+        return other
+
+    told = dict[str, Tensor]()
+    for key, ends in (("later", (place, found.shape[1])), ("earlier", (0, place))):
+        with torch.no_grad():
+            moved = specimen.terms(episode.changed(partial(change, first=ends[0], last=ends[1])))
+        assert moved is not None
+        told[key] = (moved - terms).abs().reshape(found.shape[:2])
+    return {
+        "same": True,
+        "place": place,
+        "later": float(told["later"][:, :place].max()),
+        "own": float(told["later"][:, place:].max()),
+        "earlier": float(told["earlier"][:, place:].max()),
+        "size": float(terms.abs().mean()),
+    }
+
+
+def _same_input(episode: Episode) -> Tensor | None:
+    """The input that the target is, place by place: numbers one a place, or the indices of symbols."""
+    target = episode.target
+    if target is None:
+        return None
+    for given in tensors_in((episode.call.args, episode.call.kwargs)):
+        single = given.dim() == 2 or (given.dim() == 3 and given.shape[2] == 1)
+        alike = single and given.numel() == target.numel() and given.dtype == target.dtype
+        if alike and torch.equal(target.reshape(given.shape), given) and len(given.unique()) > 2:
+            return given
     return None
 
 

@@ -206,8 +206,11 @@ class Diary:
         subject = self.subjects.get(id(episode.call.module))
         if subject is None or subject.refused:
             return
+        self._keep(subject, replace(episode, scale=value))
+
+    def _keep(self, subject: Subject, episode: Episode) -> None:
         try:
-            subject.keep(replace(episode, scale=value))
+            subject.keep(episode)
         except CannotKeep as refusal:
             subject.refused = f"{refusal} cannot be kept"
 

@@ -1,0 +1,181 @@
+"""One early step of each small model, kept to see at the end which of its outputs depend on which inputs.
+
+A copy of the model is taken at a look, with what it was called with and the loss that came of it. When training is over
+the copy is called a few times more, with some inputs replaced: the program itself never feels it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import time
+import types
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from torchdx.watch.deep.dependency import batch_mixing, future_leak, target_given
+from torchdx.watch.deep.diary import Diary, Subject, state_of
+from torchdx.watch.deep.episode import CannotKeep, Episode
+from torchdx.watch.deep.specimen import CannotReplay, Specimen, apart, duplicate
+from torchdx.watch.models import Models, walk
+from torchdx.watch.reach import is_contained
+from torchdx.watch.session import Session
+from torchdx.watch.tensors import SIMPLE
+
+LARGEST = 16 << 20
+"""Bytes of state, or of a batch, of the largest that is copied."""
+
+MODELS = 2
+"""Models of which a step is kept: those trained first."""
+
+LOOKS = 12
+"""Looks at which a step is waited for."""
+
+SAMPLES = 7
+"""Samples of the step that are experimented with: so many that few other dimensions are of this size."""
+
+CALLS = 14
+"""Calls of a model that its experiments take, at most."""
+
+SHARE, LITTLE = 0.01, 0.04
+"""Of the run's time, what the experiments may take; or seconds of the processor, if that is more."""
+
+_OWN = frozenset(vars(nn.Module()))
+_HARMLESS = (*SIMPLE, complex, bytes, type, types.FunctionType, Tensor, nn.Module, torch.dtype, torch.device)
+_ROOMS = (argparse.Namespace, types.SimpleNamespace)
+_MOST = 64
+
+
+@dataclass
+class Kept:
+    """A copy of a model in the state in which it was called, and that step."""
+
+    subject: Subject
+    numbers: dict[str, int]
+    seconds: float
+
+
+class Dependence(Diary):
+    """Keeps one step of each of the first models, and makes the quickest experiments with it at the end."""
+
+    def __init__(self, session: Session, models: Models) -> None:
+        super().__init__(session, models.number_of)
+        self._kept: dict[int, Kept] = {}
+        self._looks = 0
+        self._began = self._seconds = 0.0
+        session.at_end.append(self._end)
+
+    def _opens(self) -> None:
+        self._looks += 1
+        if self._looks > 1 and self._looks <= LOOKS and len(self._kept) < MODELS and not _is_shared():
+            super()._opens()
+
+    def _closes(self) -> None:
+        super()._closes()
+        self.subjects.clear()
+
+    def _begins(self, module: nn.Module, inputs: tuple[Any, ...]) -> None:
+        super()._begins(module, inputs)
+        self._began = time.thread_time()
+
+    def _ends(self, args: Any, kwargs: Any, output: Any) -> None:
+        self._seconds = time.thread_time() - self._began
+        super()._ends(args, kwargs, output)
+
+    def _meet(self, module: nn.Module) -> None:
+        if id(module) not in self.subjects:
+            self.subjects[id(module)] = Subject(module, self._number(module) or 0, self.session.step + 1, {})
+
+    def _keep(self, subject: Subject, episode: Episode) -> None:
+        """Copy the model as it is now, before the step, if that is cheap and harms nobody."""
+        if subject.number in self._kept or len(self._kept) >= MODELS:
+            return
+        size = sum(tensor.numel() * tensor.element_size() for tensor in state_of(subject.module).values())
+        if size > LARGEST or episode.bytes > LARGEST or not is_contained(subject.module):
+            return
+        if not all(map(_is_plain, (m for _, m in walk(subject.module)))):
+            return
+        try:
+            twin, kept = duplicate(subject.module), episode.kept()
+            kept = replace(kept, call=replace(kept.call, module=twin))  # the model itself is let go
+        except (CannotKeep, CannotReplay):
+            return
+        numbers = {name: number for name, m in walk(subject.module) if (number := self._number(m)) is not None}
+        state = {name: tensor.detach() for name, tensor in state_of(twin).items()}
+        copied = Subject(twin, subject.number, subject.began, state, kept)
+        copied.latest.append(kept)
+        self._kept[subject.number] = Kept(copied, numbers, self._seconds)
+
+    # --- at the end
+
+    def _end(self) -> None:
+        for kept in self._kept.values():
+            allowed = max(LITTLE, SHARE * self.session.governor.elapsed)
+            if kept.seconds <= 2 * allowed:
+                with self.session.governor.look(), apart(next(iter(kept.subject.module.parameters())).device):
+                    level = logging.root.manager.disable
+                    logging.disable(logging.CRITICAL)
+                    try:
+                        self._experiment(kept, allowed)
+                    finally:
+                        logging.disable(level)
+
+    def _experiment(self, kept: Kept, allowed: float) -> None:
+        """Call the copy again; if what was recorded comes out, and there is time, with other inputs."""
+        try:
+            specimen = Specimen(kept.subject, kept.numbers)
+            began = time.thread_time()
+            checked = specimen.check()
+        except Exception:  # whatever the model is: it is not understood well enough
+            return
+        first, share = specimen.first, max(0.25, min(1.0, SAMPLES / specimen.first.samples))
+        if (time.thread_time() - began) * share * CALLS > allowed:
+            return
+        told = {"module": kept.subject.number, "fn": first.name, "site": first.place, "steps": [first.step]}
+        self.session.write("replay", **told, samples=[first.samples], targets=_targets(first), **checked)
+        if all(not tensor.dim() or tensor.shape[0] == first.samples for tensor in first.inputs):
+            specimen.episodes = [first.part(SAMPLES)]
+        for name, experiment in _EXPERIMENTS.items():
+            try:
+                found = experiment(specimen)
+            except Exception as problem:
+                found = {"why": f"the experiment failed ({type(problem).__name__})"}
+            self.session.write(name, **found)
+
+
+_EXPERIMENTS = {"batch_mixing": batch_mixing, "future_leak": future_leak, "target_given": target_given}
+
+
+def _targets(episode: Episode) -> list[int] | None:
+    return list(episode.target.shape) if episode.target is not None else None
+
+
+def _is_shared() -> bool:
+    return torch.distributed.is_available() and torch.distributed.is_initialized()
+
+
+def _is_plain(module: nn.Module) -> bool:
+    """Can it be copied without copying, or calling, anything but the model?"""
+    if type(module).__module__.startswith("torch.nn."):
+        return True
+    ways = ("__deepcopy__", "__getstate__", "__reduce_ex__")
+    own = any(getattr(type(module), way, None) is not getattr(nn.Module, way, None) for way in ways)
+    return not own and all(_is_harmless(thing) for name, thing in vars(module).items() if name not in _OWN)
+
+
+def _is_harmless(thing: Any, depth: int = 0) -> bool:
+    if isinstance(thing, _HARMLESS):
+        return True
+    if depth > 2:
+        return False
+    if isinstance(thing, list | tuple | set | frozenset):
+        return len(thing) <= _MOST and all(map(partial(_is_harmless, depth=depth + 1), thing))
+    if isinstance(thing, dict):
+        return len(thing) <= _MOST and all(map(partial(_is_harmless, depth=depth + 1), thing.values()))
+    if type(thing) in _ROOMS or hasattr(type(thing), "__dataclass_fields__"):
+        return _is_harmless(vars(thing), depth)
+    return type(thing) is types.BuiltinFunctionType

@@ -1,0 +1,200 @@
+"""Inputs beside their targets: whether the two have anything to do with each other.
+
+At looked-at steps a few features of some samples of a batch are kept, and their targets; what comes again, as a
+checksum of its values tells, is taken once. Nothing of a model is needed for that: only that a loss compares what the
+model gave for a sample with the sample's target.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import lru_cache
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from torchdx.watch.losses import FUNCTIONS
+from torchdx.watch.places import Place, user_place
+from torchdx.watch.relation import FEATURES, related, views
+from torchdx.watch.session import Session
+
+ROWS = 32
+"""Samples of a batch that are looked at, others at each look."""
+
+JUDGED = 256
+"""Samples whose features are kept, to see at the end whether targets have to do with them."""
+
+COLUMNS = 2048
+"""Values of a sample that are looked at; of more, some at even distances."""
+
+PLACES = 4
+"""Losses that are followed."""
+
+_TARGETS = 16
+_LONGEST = 12
+_GOLDEN = 0x9E3779B97F4A7C15 - (1 << 64)
+_FOLLOWED = (
+    *("View", "UnsafeView", "ReshapeAlias", "Squeeze", "Unsqueeze", "Reshape", "Clone", "Alias", "ToCopy"),
+    *("Sigmoid", "Tanh", "Relu", "Exp", "Softmax", "LogSoftmax"),
+)
+"""Operations between a model's output and its loss that leave every sample in its row."""
+
+
+class Pairs:
+    """Sees, at looked-at steps, which inputs a model was called with and which targets its loss was given."""
+
+    def __init__(self, session: Session) -> None:
+        self.session = session
+        self._calls: dict[int, tuple[Tensor, ...]] = {}
+        self._pairings: dict[tuple[str, str], Pairing] = {}
+        session.at_look.append(self._calls.clear)
+        session.at_look_end.append(self._calls.clear)
+        session.at_end.append(self._ends)
+        for name in FUNCTIONS:
+            session.weave(getattr(functional, name), after=lambda *told, name=name: self._loss(name, *told))
+
+    def meet(self, inputs: tuple[Any, ...], output: Any) -> None:
+        """A model was called from outside with these inputs."""
+        given = [*_tensors(inputs)]
+        first = output[0] if isinstance(output, tuple | list) and output else output
+        if not isinstance(first, Tensor) or first.grad_fn is None or not given:
+            return
+        if all(_is_readable(one) and one.shape[:1] == given[0].shape[:1] for one in given):
+            self._calls[first.grad_fn._sequence_nr()] = tuple(one.detach() for one in given)
+
+    def _loss(self, name: str, result: Any, given: Any, target: Any, *_: Any) -> None:
+        if not self._calls or not self.session.looking or not isinstance(result, Tensor) or result.grad_fn is None:
+            return
+        if not isinstance(given, Tensor) or not isinstance(target, Tensor) or not _is_readable(target):
+            return
+        with self.session.governor.look():
+            inputs = self._inputs_of(given)
+            if inputs is None or target.shape[:1] != inputs[0].shape[:1] or target.shape[0] < 2:
+                return
+            place = user_place(2)
+            pairing = self._pairings.get((name, str(place)))
+            if pairing is None and len(self._pairings) < PLACES:
+                pairing = self._pairings[name, str(place)] = Pairing(name, place)
+            if pairing is not None:
+                pairing.add(inputs, target)
+
+    def _inputs_of(self, given: Tensor) -> tuple[Tensor, ...] | None:
+        """The inputs of the call whose output this is, sample by sample."""
+        node = given.grad_fn
+        for _ in range(_LONGEST):
+            if node is None or node._sequence_nr() in self._calls:
+                break
+            parents = [parent for parent, _ in node.next_functions if parent is not None]
+            follows = len(parents) == 1 and node.name().rpartition("Backward")[0] in _FOLLOWED
+            node = parents[0] if follows else None
+        return self._calls.get(node._sequence_nr()) if node is not None else None
+
+    def _ends(self) -> None:
+        for one in self._pairings.values():
+            with self.session.governor.look():
+                self.session.write("pairs", step=self.session.step, fn=one.name, site=one.place, **one.relation())
+
+
+class Pairing:
+    """The samples and targets that one loss was seen to compare."""
+
+    def __init__(self, name: str, place: Place | None) -> None:
+        self.name = name
+        self.place = place
+        self._looks = 0
+        self._known: set[int] = set()
+        self._views: list[Tensor] = []
+        self._targets: list[Tensor] = []
+        self._form: tuple[Any, ...] = ()
+
+    def add(self, inputs: tuple[Tensor, ...], target: Tensor) -> None:
+        """Some samples of one more batch, as long as there are few."""
+        if len(self._known) >= JUDGED:
+            return
+        count = target.shape[0]
+        rows = (torch.arange(min(ROWS, count)) * count // min(ROWS, count) + self._looks) % count
+        self._looks += 1
+        targets = _columns(target.detach()[rows], _TARGETS).double()
+        seen = [_some(one, rows) for one in inputs]
+        keys = {key: row for row, key in enumerate(_checksums(seen)) if key not in self._known}
+        if not keys:
+            return
+        fresh = [*keys.values()]
+        features = views([one[fresh] for one in seen])
+        form = (targets.shape[1], target.is_floating_point(), features.shape[1])
+        if self._form in ((), form):
+            self._form = form
+            self._known |= keys.keys()
+            self._views.append(features)
+            self._targets.append(targets[fresh])
+
+    def relation(self) -> dict[str, Any]:
+        """Whether the targets have anything to do with the inputs, as far as distances tell."""
+        if not self._targets:
+            return {}
+        targets, seen = torch.cat(self._targets)[:JUDGED], torch.cat(self._views)[:JUDGED]
+        classes = not self._form[1]
+        found = related([*seen.split(FEATURES, 1)], targets, classes)
+        told: dict[str, Any] = {"judged": len(targets), "related": found} if found else {}
+        if self._form[1] and bool(((targets == 0) | (targets == 1)).all()):
+            share = targets.mean(0)
+            told["entropy"] = float((torch.special.entr(share) + torch.special.entr(1 - share)).mean())
+        return told
+
+
+def _is_readable(tensor: Tensor) -> bool:
+    return (
+        type(tensor) in (Tensor, torch.nn.Parameter)
+        and tensor.grad_fn is None
+        and tensor.layout is torch.strided
+        and tensor.device.type == "cpu"
+        and tensor.dim() > 0
+        and tensor.numel() > 0
+        and not tensor.is_complex()
+        and not tensor.is_quantized
+    )
+
+
+def _tensors(thing: Any) -> Iterator[Tensor]:
+    if isinstance(thing, Tensor):
+        yield thing
+    elif isinstance(thing, tuple | list):
+        for one in thing:
+            yield from _tensors(one)
+
+
+def _columns(rows: Tensor, most: int) -> Tensor:
+    flat = rows.reshape(len(rows), -1)
+    return flat if flat.shape[1] <= most else flat[:, torch.arange(most) * flat.shape[1] // most]
+
+
+def _some(tensor: Tensor, rows: Tensor) -> Tensor:
+    """These rows; as rows of numbers at even distances, where each is long."""
+    if tensor.numel() <= COLUMNS * len(tensor):
+        return tensor[rows]
+    flat = tensor.reshape(len(tensor), -1)
+    return flat[rows[:, None], torch.arange(COLUMNS) * flat.shape[1] // COLUMNS]
+
+
+def _checksums(inputs: list[Tensor]) -> list[int]:
+    """One number for each sample, the same for the same values, bit by bit."""
+    total = torch.zeros(len(inputs[0]), dtype=torch.int64)
+    for place, rows in enumerate(inputs):
+        flat = rows.reshape(len(rows), -1)
+        whole = flat.contiguous().view(_WORDS[flat.element_size()]).long()
+        total += (whole * _factors(whole.shape[1], place)).sum(1)
+    found: list[int] = total.tolist()
+    return found
+
+
+_WORDS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
+
+
+@lru_cache(maxsize=64)
+def _factors(count: int, place: int) -> Tensor:
+    """Odd numbers that look random: sums of products with them wrap around."""
+    k = torch.arange(1 + place * COLUMNS, 1 + place * COLUMNS + count, dtype=torch.int64) * _GOLDEN
+    k = (k ^ (k >> 29)) * _GOLDEN
+    return (k ^ (k >> 32)) | 1

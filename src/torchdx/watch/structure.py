@@ -1,0 +1,93 @@
+"""What an autograd graph tells of a program's structure, at the first looks: facts that rules then judge."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+from torchdx.watch.bounds import beyond
+from torchdx.watch.lineage import Lineage
+from torchdx.watch.mixtures import mixtures, nearest_parameter
+from torchdx.watch.models import Models
+from torchdx.watch.places import user_place
+from torchdx.watch.session import Session
+
+EACH, MOST = 4, 48
+"""Backward passes of one place whose whole graph is gone through, once more with each new optimizer, and of all: what
+is built in is seen in the first."""
+
+MOST_BOUNDS = 256
+"""Backward passes at whose last operations is looked."""
+
+
+class Structure:
+    """Reads, just before a looked-at backward pass, the graph that it will go through."""
+
+    def __init__(self, session: Session, models: Models) -> None:
+        self.session = session
+        self.models = models
+        self._walked = 0
+        self._places: dict[str, int] = {}
+        self._bounds = 0
+        self._chains: set[tuple[int, ...]] = set()
+        session.weave(Optimizer.__init__, after=self._begins)
+        session.weave(torch.autograd.backward, before=self._backward)
+
+    def _begins(self, *_: Any) -> None:
+        self._places.clear()
+
+    def _backward(self, tensors: Any, *_: Any) -> None:
+        if not self.session.looking:
+            return
+        root = tensors if isinstance(tensors, Tensor) else next(iter(tensors), None)
+        if not isinstance(root, Tensor) or root.grad_fn is None:
+            return
+        with self.session.governor.look():
+            if self._bounds < MOST_BOUNDS:
+                self._bounds += 1
+                self._tell_bounds(root.grad_fn)
+            place = str(user_place(2))
+            self._places[place] = self._places.get(place, 0) + 1
+            if self._walked < MOST and self._places[place] <= EACH:
+                self._walked += 1
+                lineage = Lineage(root.grad_fn)
+                self._tell_chains(lineage)
+                self._tell_mixtures(lineage)
+
+    def _tell_bounds(self, root: Any) -> None:
+        for node, name, low, high, share in beyond(root):
+            self.session.write(
+                "bound",
+                step=self.session.step + 1,
+                by=name,
+                low=low,
+                high=high if math.isfinite(high) else None,
+                beyond=share,
+                after=self._number(nearest_parameter(node)),
+            )
+
+    def _tell_chains(self, lineage: Lineage) -> None:
+        for chain in lineage.chains():
+            numbers = tuple(self.models.parameter_number(weight) for weight in chain)
+            if numbers not in self._chains:
+                self._chains.add(numbers)
+                self.session.write("chain", step=self.session.step + 1, params=numbers)
+
+    def _tell_mixtures(self, lineage: Lineage) -> None:
+        for node, axis, shape, summed, why in mixtures(lineage):
+            self.session.write(
+                "mixture",
+                step=self.session.step + 1,
+                axis=axis,
+                shape=shape,
+                summed=summed,
+                why=why,
+                after=self._number(nearest_parameter(node)),
+            )
+
+    def _number(self, parameter: Tensor | None) -> int | None:
+        return self.models.parameter_number(parameter) if parameter is not None else None
