@@ -24,6 +24,8 @@ MODELS: Mapping[str, Sequence[str]] = {
     "lstm": ["lstm.py"],
     "gpt, 10x deeper": ["gpt.py", "--depth", "40", "--batch", "2"],
 }
+STEPS: Mapping[str, int] = {"resnet": 400, "gpt": 450, "lstm": 1400, "gpt, 10x deeper": 200}
+"""About half a minute on a core of 2 GHz, as the books are of a whole run, getting ready and first looks included."""
 ARMS = ("bare", "watched", "bare again")
 WARM_UP = 10
 MEASURES: Mapping[str, tuple[str, Callable[[Sequence[float]], float]]] = {
@@ -90,11 +92,11 @@ def main() -> None:
     """Measure, print, and publish."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=4, help="six use every order of the arms once")
-    parser.add_argument("--steps", type=int, default=120)
+    parser.add_argument("--steps", type=int, help="other than the usual, which are half a minute")
     options = parser.parse_args()
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # threads that wait for each other measure the machine's other work
     with tempfile.TemporaryDirectory() as folder:
-        told = {model: compare(model, options.rounds, options.steps, Path(folder)) for model in MODELS}
+        told = {model: compare(model, options.rounds, options.steps or STEPS[model], Path(folder)) for model in MODELS}
     arms = {"watched / bare": "watched", "bare / bare": "bare again"}
     results = {
         model: {name: {measure: ratios(rounds, arm, measure) for measure in MEASURES} for name, arm in arms.items()}
@@ -112,7 +114,9 @@ def main() -> None:
         for name, measures in compared.items()
     ]
     header = ["", "", *MEASURES, "own books"]
-    publish("overhead", {"rounds": options.rounds, "steps": options.steps, "books": books, **results}, header, rows)
+    publish(
+        "overhead", {"rounds": options.rounds, "steps": options.steps or STEPS, "books": books, **results}, header, rows
+    )
 
 
 if __name__ == "__main__":
