@@ -18,6 +18,9 @@ FALLING: dict[str, Loss] = {
     "minus before the logarithm": lambda errors, u: _of_deviation(errors, softplus(u), -1.0),
     "likelihood, not its negative": lambda errors, u: -(u / 2 + 0.5 * errors.pow(2) * torch.exp(-u)).sum(),
     "square of the product": lambda errors, u: ((errors * u.exp()) ** 2 + 2 * u).mean(),
+    "turned round, scaled twice": lambda errors, u: (
+        0.5 * ((errors * (-(2 * u)).exp()).flip(0) ** 2).sum() - (2 * u).sum()
+    ).mean(),
 }
 
 HELD: dict[str, Loss] = {
@@ -25,6 +28,9 @@ HELD: dict[str, Loss] = {
     "deviation": lambda errors, u: _of_deviation(errors, softplus(u) + 1e-4, 1.0),
     "divergence": lambda errors, u: -0.5 * (1 + u - errors.pow(2) - u.exp()).sum(),
     "counts": lambda errors, u: (3.0 * u.exp() - (errors.detach().abs() + 1) * u).mean(),
+    "turned round, scaled twice": lambda errors, u: (
+        0.5 * ((errors * (-(2 * u)).exp()).flip(0) ** 2).sum() + (2 * u).sum()
+    ).mean(),
     "prior": lambda errors, u: (u + errors.square() * u.exp() + u.square()).mean(),
 }
 

@@ -64,7 +64,7 @@ KINDS: Mapping[str, frozenset[str]] = {
         "state never detached": "hidden-state-not-detached",
         "overfitting": "overfitting",
         "future seen": "future-leak",
-        "samples mixed": "batch-mixing view-instead-of-permute future-leak",
+        "samples mixed": "batch-mixing view-instead-of-permute future-leak batch-taken-for-time",
         "target among the inputs": "future-leak",
         "posterior collapse": "posterior-collapse penalty-drowns-loss",
         "class weights inverted": "one-class-predictions",

@@ -188,9 +188,9 @@ def history_of(value: Value) -> Iterator[Value]:
     return reached(value, lambda one: () if is_cut(one) else _parents(one))
 
 
-def past_of(value: Value) -> Iterator[Value]:
-    """The value and all that it was computed from, whether a graph leads there or not."""
-    return reached(value, _parents)
+def past_of(value: Value, but: Value | None = None) -> Iterator[Value]:
+    """The value and all that it was computed from, whether a graph leads there or not; not by way of another one."""
+    return reached(value, lambda one: () if one is but else _parents(one))
 
 
 def _parents(value: Value) -> Iterable[Value]:

@@ -62,6 +62,7 @@ def _attach(folder: Path, overhead: float, max_steps: int | None, deep: bool = F
     from torchdx.watch.broadcasts import Broadcasts
     from torchdx.watch.carry import Carry
     from torchdx.watch.dependence import Dependence
+    from torchdx.watch.derivatives import Derivatives
     from torchdx.watch.floors import Floors
     from torchdx.watch.governor import Governor
     from torchdx.watch.gradients import Gradients
@@ -108,6 +109,7 @@ def _attach(folder: Path, overhead: float, max_steps: int | None, deep: bool = F
     Schedules(session, optimizers)
     Penalties(session)
     Bonuses(session)
+    Derivatives(session)
     Structure(session, models)
     Scalers(session, gradients)
     lines = Lines(session)

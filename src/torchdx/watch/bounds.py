@@ -51,7 +51,7 @@ def _errors(root: Any) -> Iterator[Any]:
     for node in queue:
         if len(queue) > _MOST:
             return
-        if node.name() in _WITH_TARGET or _difference(node) is not None:
+        if node.name() in _WITH_TARGET or difference(node) is not None:
             yield node
         elif node.name().startswith(_PASSES):
             parents = [parent for parent, _ in node.next_functions if parent is not None and parent not in seen]
@@ -59,7 +59,7 @@ def _errors(root: Any) -> Iterator[Any]:
             queue += parents
 
 
-def _difference(node: Any) -> Any:
+def difference(node: Any) -> Any:
     """The subtraction whose result is squared here, or stripped of its sign."""
     name, below = node.name(), [parent for parent, _ in node.next_functions]
     squares = name == "PowBackward0" and node._saved_exponent == 2
@@ -71,7 +71,7 @@ def _difference(node: Any) -> Any:
 
 def _sides(node: Any) -> Iterator[tuple[Any, int]]:
     """What of the two compared has a graph, if only one has, and the place of the other."""
-    edges = (node if node.name() in _WITH_TARGET else _difference(node)).next_functions
+    edges = (node if node.name() in _WITH_TARGET else difference(node)).next_functions
     both = [edge[0] for edge in edges[:2]]
     if len(both) == 2 and sum(one is not None for one in both) == 1:
         yield (both[0], 1) if both[0] is not None else (both[1], 0)
@@ -90,7 +90,7 @@ def _targets(node: Any, pred: Any, goal: int, ending: Any) -> Tensor | None:
     error, result = _usable(saved(node, "_saved_self")), _usable(saved(ending, "_saved_result"))
     if error is None or result is None or error.numel() != result.numel() or _ending(pred, VIEWS) is not ending:
         return None
-    subtraction = _difference(node)
+    subtraction = difference(node)
     if subtraction._saved_alpha != 1:
         return None
     return result.reshape(error.shape) - error if goal == 1 else result.reshape(error.shape) + error

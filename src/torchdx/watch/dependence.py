@@ -20,8 +20,10 @@ from torch import Tensor, nn
 from torchdx.watch.deep.dependency import batch_mixing, future_leak, target_given
 from torchdx.watch.deep.diary import Diary, Subject, state_of
 from torchdx.watch.deep.episode import CannotKeep, Episode
+from torchdx.watch.deep.route import number_of
 from torchdx.watch.deep.specimen import CannotReplay, Specimen, apart, duplicate
 from torchdx.watch.models import Models, walk
+from torchdx.watch.places import user_place
 from torchdx.watch.reach import is_contained
 from torchdx.watch.session import Session
 from torchdx.watch.tensors import SIMPLE
@@ -57,6 +59,8 @@ class Kept:
     subject: Subject
     numbers: dict[str, int]
     seconds: float
+    formula: bool = False
+    """Is the loss one written by hand, so that only the model's output is known?"""
 
 
 class Dependence(Diary):
@@ -67,6 +71,7 @@ class Dependence(Diary):
         self._kept: dict[int, Kept] = {}
         self._looks = 0
         self._began = self._seconds = 0.0
+        self._output: Tensor | None = None
         session.at_end.append(self._end)
 
     def _opens(self) -> None:
@@ -77,6 +82,7 @@ class Dependence(Diary):
     def _closes(self) -> None:
         super()._closes()
         self.subjects.clear()
+        self._output = None
 
     def _begins(self, module: nn.Module, inputs: tuple[Any, ...]) -> None:
         super()._begins(module, inputs)
@@ -85,10 +91,26 @@ class Dependence(Diary):
     def _ends(self, args: Any, kwargs: Any, output: Any) -> None:
         self._seconds = time.thread_time() - self._began
         super()._ends(args, kwargs, output)
+        self._output = output if isinstance(output, Tensor) and number_of(output) is not None else None
 
     def _meet(self, module: nn.Module) -> None:
         if id(module) not in self.subjects:
             self.subjects[id(module)] = Subject(module, self._number(module) or 0, self.session.step + 1, {})
+
+    def _keep_objective(self, root: Tensor) -> None:
+        super()._keep_objective(root)
+        if self._kept or self._losses or len(self._calls) != 1:
+            return
+        [(call, path)] = self._calls.values()  # of a loss written by hand only the model's output is known
+        subject = self.subjects.get(id(call.module))
+        output = self._output
+        if subject is None or output is None or output.dim() not in (1, 2) or not output.is_floating_point():
+            return
+        value = _spread(output.detach(), "mean")
+        step = self.session.step + 1
+        episode = Episode(step, call, path, (), _spread, "", user_place(4), ("mean",), value, value)
+        if episode.samples == len(output):
+            self._keep(subject, episode)
 
     def _keep(self, subject: Subject, episode: Episode) -> None:
         """Copy the model as it is now, before the step, if that is cheap and harms nobody."""
@@ -108,7 +130,7 @@ class Dependence(Diary):
         state = {name: tensor.detach() for name, tensor in state_of(twin).items()}
         copied = Subject(twin, subject.number, subject.began, state, kept)
         copied.latest.append(kept)
-        self._kept[subject.number] = Kept(copied, numbers, self._seconds)
+        self._kept[subject.number] = Kept(copied, numbers, self._seconds, episode.function is _spread)
 
     # --- at the end
 
@@ -136,10 +158,14 @@ class Dependence(Diary):
         if (time.thread_time() - began) * share * CALLS > allowed:
             return
         told = {"module": kept.subject.number, "fn": first.name, "site": first.place, "steps": [first.step]}
-        self.session.write("replay", **told, samples=[first.samples], targets=_targets(first), **checked)
+        self.session.write(
+            "replay", **told, samples=[first.samples], targets=_targets(first), **({} if kept.formula else checked)
+        )
         if all(not tensor.dim() or tensor.shape[0] == first.samples for tensor in first.inputs):
             specimen.episodes = [first.part(SAMPLES)]
         for name, experiment in _EXPERIMENTS.items():
+            if kept.formula and experiment is not batch_mixing:
+                continue
             try:
                 found = experiment(specimen)
             except Exception as problem:
@@ -148,6 +174,11 @@ class Dependence(Diary):
 
 
 _EXPERIMENTS = {"batch_mixing": batch_mixing, "future_leak": future_leak, "target_given": target_given}
+
+
+def _spread(given: Tensor, reduction: str) -> Tensor:
+    """A model's output in the place of a loss: each number of it is a term."""
+    return given.double().square().mean() if reduction == "mean" else given
 
 
 def _targets(episode: Episode) -> list[int] | None:

@@ -24,6 +24,7 @@ _MOST_MISSED = 32
 
 _SAME = ("Mean", "Sum", "View", "Squeeze", "Unsqueeze", "ReshapeAlias", "UnsafeView", "Expand", "ToCopy", "Clone")
 _PASSED = frozenset(f"{name}Backward{k}" for name in _SAME for k in range(3))
+_ORDERS = ("Flip", "Transpose", "Permute", *_SAME[2:])
 _CHOOSES = ("_saved_dim", "_saved_index", "_saved_start", "_saved_end")
 
 
@@ -142,7 +143,7 @@ def _power(term: Term) -> Power | None:
     """The term as errors times a power, or as the square of such a product, if it is that."""
     node, times = term.edge[0], 1.0
     if node.name() == "PowBackward0" and node._saved_exponent == 2 and node.next_functions[0][0] is not None:
-        node, times = node.next_functions[0][0], 2.0
+        node, times = _in_order(node.next_functions[0][0]), 2.0
     below = node.next_functions
     divides = node.name() == "DivBackward0" and below[1][0] is not None
     if divides and (times == 2 or _is_positive(saved(node, "_saved_self"))):
@@ -157,15 +158,25 @@ def _power(term: Term) -> Power | None:
     return None
 
 
+def _in_order(node: Any) -> Any:
+    """What a square is taken of, before it was put in another order: a sum of squares does not feel that."""
+    while node.name().startswith(_ORDERS) and node.next_functions[0][0] is not None:
+        node = node.next_functions[0][0]
+    return node
+
+
 def _exponent(edge: Edge) -> tuple[Edge, bool, float]:
     """The edge as exp(rate l), or as u^rate."""
     node = edge[0]
     if node.name() == "ExpBackward0":
         of, rate = node.next_functions[0], 1.0
-        while (scaled := _factor(of[0]) if of[0] is not None else None) is not None:
+        while of[0] is not None:
+            scaled = _factor(of[0])
+            if scaled is None and of[0].name() == "NegBackward0":
+                scaled = of[0].next_functions[0], -1.0
+            if scaled is None:
+                break
             of, rate = scaled[0], rate * scaled[1]
-        if of[0] is not None and of[0].name() == "NegBackward0":
-            of, rate = of[0].next_functions[0], -rate
         return of, False, rate
     scaled = _factor(node)
     if scaled is not None and scaled[1] > 0:

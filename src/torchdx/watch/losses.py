@@ -27,6 +27,8 @@ FUNCTIONS = (
     "kl_div",
     "gaussian_nll_loss",
     "poisson_nll_loss",
+    "soft_margin_loss",
+    "hinge_embedding_loss",
 )
 _LARGEST = 200_000
 _ROWS = 256  # as many as a likeness is judged by
@@ -44,6 +46,8 @@ _OPTIONS = {
     "poisson_nll_loss": {"reduction": 7},
     "kl_div": {"reduction": 4, "log_target": 5},
     "gaussian_nll_loss": {"full": 3, "eps": 4, "reduction": 5},
+    "soft_margin_loss": {"reduction": 4},
+    "hinge_embedding_loss": {"margin": 2, "reduction": 5},
 }
 
 _MOST_WEIGHTS = 50

@@ -7,6 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
+from torchdx.watch.bounds import difference
 from torchdx.watch.lineage import VIEWS, Lineage, affine_parent
 from torchdx.watch.tensors import saved
 
@@ -21,7 +22,8 @@ def mixtures(lineage: Lineage) -> Iterator[tuple[Any, int, tuple[int, ...], int,
 
     It is odd where the softmax's axis is one element long ("single"), where nothing but the batch of a product is there
     ("apart"), where it comes from a product of two computed tensors, as the scores of an attention do ("product"), or
-    where it is the first axis, which may be the batch ("first").
+    where it is the first axis, which may be the batch ("first"). Squared errors of a softmax along the first of two
+    axes, summed along the second as those of one sample are, are told likewise ("errors").
     """
     for node, place in ((n, k) for n in lineage.called("BmmBackward0") for k in (0, 1)):
         path = _path_to_softmax(node.next_functions[place][0])
@@ -31,16 +33,19 @@ def mixtures(lineage: Lineage) -> Iterator[tuple[Any, int, tuple[int, ...], int,
             yield from _judged(path[-1], [axes[2 - place]], axes[1 + place])
     for node in lineage.called("SumBackward1"):
         product = node.next_functions[0][0]
-        if product is None or product.name() != "MulBackward0" or any(one is None for one, _ in product.next_functions):
+        error = difference(product) if product is not None else None
+        if product is None or (error is None and product.name() != "MulBackward0"):
             continue
-        for operand_node, _ in product.next_functions:
-            path = _path_to_softmax(operand_node)
+        operands = [one for one, _ in (error or product).next_functions]
+        if error is None and any(one is None for one in operands):
+            continue
+        for path in filter(None, map(_path_to_softmax, operands)):
             shape = tuple(node._saved_self_sym_sizes)
-            axes = _axes_after(path, None) if path else None
+            axes = _axes_after(path, None)
             if axes is not None and len(axes) <= len(shape):
                 whole: Axes = [*[None] * (len(shape) - len(axes)), *axes]
                 summed = [whole[axis_of(dim, len(shape))] for dim in node._saved_dim]
-                yield from _judged(path[-1], summed, -1)
+                yield from _judged(path[-1], summed, -1) if error is None else _compared(path[-1], summed)
 
 
 def axis_of(dim: int, rank: int) -> int:
@@ -70,6 +75,15 @@ def _judged(
         why = "first"
     if why:
         yield softmax, axis, shape, along[0], why
+
+
+def _compared(softmax: Any, summed: Sequence[int | None]) -> Iterator[tuple[Any, int, tuple[int, ...], int, str]]:
+    """The softmax along the first of two axes, if its squared errors are summed along the second."""
+    result = saved(softmax, "_saved_result")
+    if result is None or result.dim() != 2 or axis_of(softmax._saved_dim, 2) != 0 or list(summed) != [1]:
+        return
+    if min(result.shape) > 1 and result.shape[0] != result.shape[1]:
+        yield softmax, 0, tuple(result.shape), 1, "errors"
 
 
 def _path_to_softmax(node: Any) -> list[Any]:

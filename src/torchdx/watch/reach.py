@@ -57,6 +57,11 @@ def is_contained(model: nn.Module) -> bool:
     return reading.is_contained("forward", "__call__") and all(map(reading.is_harmless, kept))
 
 
+def are_contained(kind: type, *names: str) -> bool:
+    """Do a class's methods of these names run nothing but torch and mathematics?"""
+    return _Reading([kind]).is_contained(*names)
+
+
 class _Reading:
     """What has been read of some classes and of the functions that they name."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import weakref
 from typing import Any
 
+import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
@@ -13,6 +14,9 @@ from torchdx.watch.optimizers import Optimizers
 from torchdx.watch.places import Place, user_place
 from torchdx.watch.session import Session
 from torchdx.watch.tensors import is_plain, sample
+
+PASSES = 10
+"""Backward passes after which, in a run without a step, it is looked whether there are gradients."""
 
 MOST = 16
 """Optimizers followed."""
@@ -26,6 +30,8 @@ class _Waiting:
         self.ref = weakref.ref(optimizer)
         self.cls, self.place = type(optimizer).__name__, place
         self.key, self.moved = id(optimizer), False
+        self.first = _first_value(optimizer)
+        self.gradients = 0
         self.looks: list[int] = []
         self.numbers: list[int] = []
         self.values: Tensor | None = None
@@ -39,7 +45,9 @@ class Unstepped:
         self.models = models
         self.optimizers = optimizers
         self._waiting: list[_Waiting] = []
+        self._passes = 0
         session.weave(Optimizer.__init__, after=self._made)
+        session.weave(torch.autograd.backward, before=self._passed)
         session.at_look_end.append(self._looks)
         session.at_end.append(self._tells)
 
@@ -56,7 +64,7 @@ class Unstepped:
         self._forgets()
         for waiting in self._waiting:
             optimizer = waiting.ref()
-            held = [p for group in optimizer.param_groups for p in group["params"]] if optimizer is not None else []
+            held = _held(optimizer)
             if held and all(p.grad is not None and is_plain(p) for p in held) and held[0].device.type == "cpu":
                 waiting.looks.append(self.session.step)
                 waiting.numbers = waiting.numbers or [self.models.parameter_number(p) for p in held]
@@ -65,9 +73,43 @@ class Unstepped:
                 waiting.values = now
 
     def _tells(self) -> None:
+        if not self.session.step:
+            self._tells_that_nothing_stepped()
+            return
         self._looks()  # once more at the end: of the first steps, others may take all
         for waiting in self._waiting:
             if waiting.looks:
                 span = waiting.looks[-1] - waiting.looks[0]
                 told = {"looks": len(waiting.looks), "span": span, "moved": waiting.moved, "params": waiting.numbers}
                 self.session.write("unstepped", cls=waiting.cls, site=waiting.place, **told)
+
+    def _passed(self, *_: Any) -> None:
+        """Of a run without a step, look once, after some backward passes: at the end all of it may be gone."""
+        if self.session.step:
+            return
+        self._passes += 1
+        if self._passes == PASSES:
+            for waiting in self._waiting:
+                optimizer = waiting.ref()
+                if optimizer is not None and waiting.first is not None:
+                    now = _first_value(optimizer)
+                    waiting.moved = now is None or not torch.equal(now, waiting.first)
+                    waiting.gradients = sum(p.grad is not None for p in _held(optimizer))
+
+    def _tells_that_nothing_stepped(self) -> None:
+        self._forgets()
+        for waiting in self._waiting:
+            told = {"passes": self._passes, "gradients": waiting.gradients, "moved": waiting.moved}
+            self.session.write("untrained", cls=waiting.cls, site=waiting.place, **told)
+
+
+def _held(optimizer: Optimizer | None) -> list[Tensor]:
+    return [p for group in optimizer.param_groups for p in group["params"]] if optimizer is not None else []
+
+
+def _first_value(optimizer: Optimizer) -> Tensor | None:
+    """Some values of the first parameter that it holds, where they can be read at once."""
+    first = next(iter(_held(optimizer)), None)
+    return (
+        sample(first, _SAMPLE).clone() if first is not None and is_plain(first) and first.device.type == "cpu" else None
+    )

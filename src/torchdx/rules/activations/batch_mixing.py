@@ -2,7 +2,8 @@
 
 Seen as a model that learns less than it should, and whose predictions change with what else is in the batch. Measured
 at the end, on a copy of a small model in evaluation mode (of others by the deep look, `torchdx run --deep`): one
-sample's input is replaced, and the losses of the other samples are looked at, which must not change by a bit.
+sample's input is replaced, and the losses of the other samples (the outputs, where the loss is written by hand) are
+looked at, which must not change by a bit.
 
 Hurts because the samples of a batch are drawn at random: whatever one takes from another is noise. It comes of axes in
 another order than a layer expects (an LSTM or attention without `batch_first=True` takes the batch for time), of `view`
@@ -11,8 +12,10 @@ where `permute` was meant, or of a statistic taken over axis 0.
 Helped by `batch_first=True`, `x.transpose(0, 1)` before the layer and after it, or the right `dim`.
 
 No fault when rows are not independent samples, as the nodes of a graph or the frames of a sequence are: only batches
-that a DataLoader has put together are judged, and sequences or pictures with one answer for each. Nor in batch norm
-without running statistics, which mixes by design.
+that a DataLoader has put together are judged, and sequences or pictures with one answer for each; of sequences with an
+answer for each place those that a recurrence reads, where reshaping lets an answer depend on another
+place of another sequence, so that neither axis is that of the samples. Nor in batch norm without running statistics,
+which mixes by design, nor where the samples are compared with each other, as in a contrastive loss.
 
 Sources: A. Karpathy, "A Recipe for Training Neural Networks" (2019); the batch gradient check of pl_bolts; measured:
 see MIXED.
@@ -31,12 +34,15 @@ if TYPE_CHECKING:
 
 code, family, severity = "TDX313", "activations", "warning"
 needs = frozenset({"replay"})
-explains = frozenset({"not-learning", "validation-gap", "cannot-fit-one-batch", "labels-unrelated"})
+explains = frozenset({"not-learning", "validation-gap", "cannot-fit-one-batch", "labels-unrelated", "future-leak"})
 
 MIXED = 1e-3
 """Change of another sample's loss over the change of the sample's own. All 80 runs without this fault, 16 of them of
 the healthy zoo, read exactly 0; a recurrence that takes the batch for time 0.08, attention over the batch 0.05 and
-0.26, dimensions exchanged by `reshape` 3.5 and 4.2."""
+0.26, dimensions exchanged by `reshape` 3.5 and 4.2, and 0.05 where only an encoder's states are, in another place."""
+
+_RECURRENT = ("RNN", "LSTM", "GRU")
+_MIXERS = (*_RECURRENT, "Conv", "Multihead", "Transformer")
 
 
 def in_run(record: Record) -> Iterator[Finding | NotEnough]:
@@ -47,16 +53,17 @@ def in_run(record: Record) -> Iterator[Finding | NotEnough]:
             yield NotEnough(record.experiments.why_not("batch_mixing"))
         return
     mixed = dict(readings(record)).get("MIXED", 0.0)
-    if mixed <= MIXED or not _is_of_samples(record) or _mixes_by_design(record):
+    if mixed <= MIXED or not (_is_of_samples(record) or _is_crossed(record)) or _mixes_by_design(record):
         return
     layer = record.experiments.layer("batch_mixing")
     named = f"from {layer.name} ({layer.cls}) on, " if layer is not None else ""
+    what = "loss" if record.experiments.replay.get("fn") else "output"
     yield Finding(
-        message=f"{named}samples of a batch are mixed: with one of {told['samples']} samples replaced, the loss of "
+        message=f"{named}samples of a batch are mixed: with one of {told['samples']} samples replaced, the {what} of "
         f"another changes by {told['other']:.3g} (its own by {told['own']:.3g})",
         site=record.experiments.site("batch_mixing"),
         layer=layer.name if layer is not None else None,
-        evidence={"change of another sample's loss": told["other"], "change of its own": told["own"]},
+        evidence={f"change of another sample's {what}": told["other"], "change of its own": told["own"]},
         cure="give the layer its axes in the order it expects: `batch_first=True`, or transpose before and after it",
         confidence=0.9,
     )
@@ -73,12 +80,23 @@ def _is_of_samples(record: Record) -> bool:
     """Were the model's inputs batches as a loader put them together, or sequences with one answer for each row?"""
     replay = record.experiments.replay
     largest = max(replay.get("samples", ()), default=0)
+    if not replay.get("fn") and len(record.optimizers) > 1:
+        return False  # a discriminator may look at all of a batch
     if any(loader.batch_size == largest for loader in record.loaders):
         return True
     given = next((f for f in record.process.all("input") if f["module"] == replay.get("module")), {})
     shape, targets = given.get("shape", ()), replay.get("targets") or ()
     ordered = len(shape) > 2 or (len(shape) == 2 and "int" in given.get("dtype", ""))
     return ordered and math.prod(targets) == largest == shape[0] and shape[0] != shape[1]
+
+
+def _is_crossed(record: Record) -> bool:
+    """Does an answer depend on another place of another sequence, by what no layer of torch's own does?"""
+    told = record.experiments.result("batch_mixing")
+    if (told.get("across") or 0.0) <= MIXED * told["own"] or not any(one.cls in _RECURRENT for one in record.layers):
+        return False
+    layer = next((fact for fact in record.process.all("module") if fact["id"] == told["layer"]), None)
+    return layer is not None and not (layer["torch"] and layer["cls"].startswith(_MIXERS))
 
 
 def _mixes_by_design(record: Record) -> bool:

@@ -41,8 +41,9 @@ their next input, attention with a mask and a GRU, read exactly 0; attention wit
 
 
 LOOKS_BACK = 1e-4
-"""Change of the losses after replaced inputs over that of these inputs' own, where the target is the input: a model
-that takes each place by itself reads 0, causal attention 0.06."""
+"""Change of the losses after replaced inputs over that of a place's own loss with its own input, where the target is
+the input: a model that takes each place by itself reads 0, causal attention 0.06, a masked convolution that lets the
+place itself in 69. One that shifts or masks its input by itself has no such change of its own: exactly 0."""
 
 
 def in_run(record: Record) -> Iterator[Finding | NotEnough]:
@@ -81,7 +82,8 @@ def _not_shifted(record: Record, same: Fact) -> Finding:
             "change of losses after them": same["earlier"],
             "change of their own": same["own"],
         },
-        cure="let the target be the next input: inputs `x[:, :-1]`, targets `x[:, 1:]`",
+        cure="let the target be the next input: inputs `x[:, :-1]`, targets `x[:, 1:]`; of a picture, keep each place "
+        "from the first layer by its mask",
         confidence=0.9,
         severity="warning",
     )

@@ -10,7 +10,7 @@ Helped by the same transform for both: take mean and deviation, or the greatest 
 use these numbers for all data.
 
 No fault when the scale is about the same, as with augmentation; nor when evaluation goes as well as training all the
-same, or has no loss by which that could be told.
+same. Where it has no loss by which that could be told, only another unit altogether is: raw bytes beside scaled ones.
 
 Sources: scikit-learn documentation, "Common pitfalls: inconsistent preprocessing"; PyTorch documentation, transfer
 learning tutorial, which normalises both sets by the same numbers.
@@ -41,6 +41,9 @@ SHIFT = 1.5
 CARRIES_OVER = 0.5
 """Share of what was learnt that the evaluation's loss must lack: the examination's own bound. Healthy programs: 0.25 at
 most; sick ones 2.6 and more."""
+UNIT = 10.0
+"""Deviation in evaluation over that in training, shifted as well, beyond which a model whose evaluation has no loss is
+given numbers in another unit. Healthy programs: 0, as none is shifted so; a sick one 32, shifted by 96 (raw bytes)."""
 BATCHES = 2
 """Batches of training that must have been seen."""
 
@@ -49,22 +52,33 @@ Scale = tuple[float, float]
 
 
 def in_run(record: Record) -> Iterator[Finding]:
-    """Inputs whose scale differs, where evaluation goes badly."""
-    if not _goes_badly(record):
-        return
-    for trained, tested, site in _pairs(record):
-        ratio, shift = _ratio(trained, tested), _shift(trained, tested)
-        if ratio > RATIO or shift > SHIFT:
-            yield Finding(
-                message=f"inputs have mean {trained[0]:.3g} and deviation {trained[1]:.3g} in training, but "
-                f"{tested[0]:.3g} and {tested[1]:.3g} in evaluation, where the loss is "
-                f"{record.validation_loss().finite.last:.3g}",
-                site=site,
-                evidence={"mean and deviation in training": trained, "in evaluation": tested},
-                cure="scale the inputs of the evaluation by the very numbers that those of training were scaled by",
-                confidence=0.9 if ratio > RATIO else 0.75,  # data that drift with time shift as well
-            )
-            return
+    """Inputs whose scale differs, where evaluation goes badly, or where they are in another unit altogether."""
+    if _goes_badly(record):
+        for trained, tested, site in _pairs(record):
+            ratio, shift = _ratio(trained, tested), _shift(trained, tested)
+            if ratio > RATIO or shift > SHIFT:
+                # data that drift with time shift as well
+                yield _finding(
+                    trained, tested, site, record.validation_loss().finite.last, 0.9 if ratio > RATIO else 0.75
+                )
+                return
+    if not record.validation_loss().finite:
+        for trained, tested, site in _nearest(record):
+            if _unit(trained, tested) > UNIT:
+                yield _finding(trained, tested, site, None, 0.8)
+                return
+
+
+def _finding(trained: Scale, tested: Scale, site: Site | None, loss: float | None, confidence: float) -> Finding:
+    return Finding(
+        message=f"inputs have mean {trained[0]:.3g} and deviation {trained[1]:.3g} in training, but "
+        f"{tested[0]:.3g} and {tested[1]:.3g} in evaluation"
+        + ("" if loss is None else f", where the loss is {loss:.3g}"),
+        site=site,
+        evidence={"mean and deviation in training": trained, "in evaluation": tested},
+        cure="scale the inputs of the evaluation by the very numbers that those of training were scaled by",
+        confidence=confidence,
+    )
 
 
 def readings(record: Record) -> Iterator[tuple[str, float]]:
@@ -74,6 +88,8 @@ def readings(record: Record) -> Iterator[tuple[str, float]]:
         yield "RATIO", max(_ratio(trained, tested) for trained, tested, _ in pairs)
         yield "SHIFT", max(_shift(trained, tested) for trained, tested, _ in pairs)
         yield "CARRIES_OVER", _lacking(record)
+    if not record.validation_loss().finite and (units := [_unit(one, other) for one, other, _ in _nearest(record)]):
+        yield "UNIT", max(units)
 
 
 def _goes_badly(record: Record) -> bool:
@@ -108,6 +124,17 @@ def _pairs(record: Record) -> Iterator[tuple[Scale, Scale, Site | None]]:
             yield one, other, site_of(next(fact["site"] for fact in tested if fact["module"] == module))
 
 
+def _nearest(record: Record) -> Iterator[tuple[Scale, Scale, Site | None]]:
+    """The same for one model, with the one of its evaluations that is nearest to training."""
+    given, tested = record.process.all("input"), record.process.all("evaluated")
+    for module in dict.fromkeys(fact["module"] for fact in tested):
+        one = _scale([fact for fact in given if fact["module"] == module], BATCHES)
+        looks = [(_scale([fact], 1), site_of(fact["site"])) for fact in tested if fact["module"] == module]
+        scales = [(other, site) for other, site in looks if other]
+        if one and len(scales) == len(looks):
+            yield one, *min(scales, key=lambda pair: _unit(one, pair[0]))
+
+
 def _first(record: Record, loader: int) -> list[Mapping[str, Any]]:
     """The first tensor of each of a loader's batches that were told of."""
     told = [fact["tensors"] for fact in record.process.all("batch") if fact["loader"] == loader]
@@ -125,6 +152,11 @@ def _scale(facts: Sequence[Mapping[str, Any]], least: int) -> Scale | None:
 def _ratio(trained: Scale, tested: Scale) -> float:
     low, high = sorted((trained[1], tested[1]))
     return high / low if low > 0 else 1.0
+
+
+def _unit(trained: Scale, tested: Scale) -> float:
+    """How many times wider the inputs of the evaluation are; 0 if they are not shifted: anomalies are wider as well."""
+    return tested[1] / trained[1] if trained[1] > 0 and _shift(trained, tested) > SHIFT else 0.0
 
 
 def _shift(trained: Scale, tested: Scale) -> float:

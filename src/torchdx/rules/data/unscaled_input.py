@@ -59,6 +59,11 @@ OFF = 3.0
 """First loss over that of a model that sees nothing (catalogue, row 45: error above 3). Healthy programs read 0.9 to
 1.7, 0..16 digits among them; nine of ten raw-input programs 12 to 240, and the tenth is told by its flat units."""
 
+HUGE, DROPPED = 100.0, 100.0
+"""RMS of the inputs, and the objective at the first steps over its median, that count as harm where nothing is known of
+the loss of a model that sees nothing, as with a hand-written one. Healthy programs (32): 1.6 and 15 at most; sick ones
+423 and 50,000, 700 and 2,000."""
+
 FLAT = 0.5
 """Share of flat outputs of a squashing layer that counts as harm, as for `saturated-activation`."""
 
@@ -72,7 +77,8 @@ ROW = 49
 def in_run(record: Record) -> Iterator[Finding]:
     """Models whose first layer was given raw inputs, once each."""
     for fact, given in _inputs(record):
-        size, harm = _size(given), _harm(record)
+        size = _size(given)
+        harm = _harm(record, size)
         if _are_bytes(given) or (size > LARGE and harm):
             yield _finding(fact, given, size, harm)
 
@@ -98,6 +104,9 @@ def readings(record: Record) -> Iterator[tuple[str, float]]:
         base, progress = _blind_loss(record), record.progress
         if base:
             yield "OFF", record.objective.first / base
+        elif base is None:
+            yield "HUGE", max(sizes)
+            yield "DROPPED", _dropped(record)
         if progress.prior and progress.prior > 0:
             yield "LEARNT", progress.last / progress.prior
         if flat := _flat(record):
@@ -123,12 +132,14 @@ def _are_bytes(given: Mapping[str, Any]) -> bool:
     return bool(pictures and given.get("whole") and given["min"] >= 0 and 250 <= given["max"] <= 255)
 
 
-def _harm(record: Record) -> str:
+def _harm(record: Record, size: float) -> str:
     """What was measured that raw inputs bring about; empty if nothing was."""
     progress, base = record.progress, _blind_loss(record)
     first = record.objective.first
     if base and first > OFF * base:
         return f"the first loss is {first:.3g}, {first / base:.1f} times that of a model that sees nothing"
+    if base is None and size > HUGE and (dropped := _dropped(record)) > DROPPED:
+        return f"the first losses are {dropped:.0f} times those of the run's middle"
     if any(flat > FLAT for flat in _flat(record)):
         return "squashing units are flat from the first steps on"
     if not progress.finite:
@@ -140,6 +151,12 @@ def _harm(record: Record) -> str:
     return ""
 
 
+def _dropped(record: Record) -> float:
+    """The objective at the first steps over its median; 0 if it has been negative."""
+    objective = record.objective.finite
+    return objective.earliest(3).mean / objective.median if objective and objective.lowest > 0 else 0.0
+
+
 def _flat(record: Record) -> list[float]:
     """The share of flat outputs of each squashing layer, in the first steps."""
     squashing = (layer for layer in record.layers if layer.cls in ("Sigmoid", "Tanh") and layer.series("read"))
@@ -149,12 +166,19 @@ def _flat(record: Record) -> list[float]:
 def _blind_loss(record: Record) -> float | None:
     """The loss of a model that always says nothing: log C, or what the targets cost beside 0."""
     if record.progress.prior is None:
-        return _loss_of_zero(record)
+        return _loss_of_zero(record) or _weighted(record)
     for use in record.losses_called("mse_loss"):
         target = next((look["target"] for look in use.calls() if "std" in look["target"]), None)
         if target is not None:
             return float(target["std"] ** 2 + target["mean"] ** 2)
     return record.uniform_loss or max(record.progress.prior, 0.0)
+
+
+def _weighted(record: Record) -> float | None:
+    """The loss of guessing uniformly, which is log C in the weighted mean of a cross entropy, whatever the weights."""
+    alone = record.progress.plain and {use.function for use in record.losses} == {"cross_entropy"}
+    mean = all(use.option("reduction") == "mean" for use in record.losses)
+    return record.uniform_loss if alone and mean else None
 
 
 def _loss_of_zero(record: Record) -> float | None:

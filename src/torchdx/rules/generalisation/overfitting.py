@@ -52,11 +52,11 @@ FALL = 0.8
 """Training loss at the end over that at the turning point, below which it went on falling: overfitted runs read 0.001
 to 0.7."""
 
-MEMORISED, STEADY, FEWER, HIGHER = 0.01, 10.0, 1.0, 0.2
+MEMORISED, STEADY, FEWER = 0.01, 10.0, 1.0
 """Training loss at the end over the lowest validation loss, below which the training samples are known by heart: then a
-rise that is STEADY, so many times the wobble, and HIGHER need be FEWER standard errors only, as the validation samples,
-few as they may be, are the same ones each time. A sick program reads 2e-10, 300 wobbles, 0.26 and 1.7 errors; of 8
-healthy ones with a rise, none has a training loss below 0.06 of it, and none rises by more than 4 wobbles."""
+rise that is STEADY, so many times the wobble, need be FEWER standard errors only, as the validation samples, few as
+they may be, are the same ones each time. Sick programs read 2e-10 and 0.003, 300 and 95 wobbles, 1.7 and 2 errors; of 9
+healthy ones with a rise, none has a training loss below 0.06 of it, and none rises by more than 7 wobbles."""
 
 SPREAD = 1.5
 """Deviation of one sample's change of loss over the mean loss, to guess an error where one batch was all: sqrt(2) for a
@@ -122,7 +122,7 @@ def _turn(record: Record, phases: Sequence[Phase]) -> Turn | None:
     if turn is None:
         return None
     memorised = 0 < _training(record, turn)[1] < MEMORISED * turn.lowest
-    sure = memorised and turn.rise > max(STEADY * turn.wobble, HIGHER * turn.lowest)
+    sure = memorised and turn.rise > STEADY * turn.wobble
     errors, wobbles = (FEWER, STEADY) if sure else (ERRORS, WOBBLES)
     enough = max(errors * turn.error, wobbles * turn.wobble, RISE * abs(turn.lowest))
     risen = min(phase.loss or 0.0 for phase in phases[-AFTER:]) > turn.lowest + turn.error

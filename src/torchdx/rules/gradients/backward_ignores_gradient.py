@@ -1,4 +1,4 @@
-"""A hand-written `backward` does not use the gradient that it is given.
+"""A hand-written `backward` does not use the gradient that it is given, or is not the derivative of its `forward`.
 
 Seen as a network that hardly learns, or learns otherwise than with the same function left to autograd, and least in the
 layers before it.
@@ -6,11 +6,16 @@ layers before it.
 Hurts because `backward` is one link of the chain rule: given dL/dy it has to return dL/dx = dL/dy * dy/dx. Without the
 first factor it returns dy/dx, which is the same whatever the loss is and however far off the answer: every layer
 before follows a gradient of something else. In a loss the factor is 1 until somebody scales it: by a gradient scaler,
-a weight, or the count of accumulated batches.
+a weight, or the count of accumulated batches. A dy/dx that is not that of `forward` sends them as far astray.
+
+In a run, a function of the program's own that works on each number alone is tried once, on a copy of some of what it is
+given, against difference quotients.
 
 Helped by multiplying with it: `return grad_output * derivative`. `torch.autograd.gradcheck` tells whether all is right.
 
-No fault when it returns no gradients, or zeros, on purpose.
+No fault when it returns no gradients, or zeros, on purpose; nor, in a run, where `forward` is made of straight pieces,
+as a rounding with a gradient straight through, a step with a stand-in, a reversed gradient; where `backward` is a
+multiple of the derivative, a constant, or right at some points, as a clamped one.
 
 Sources: PyTorch documentation, "Extending PyTorch: extending torch.autograd" and `torch.autograd.gradcheck`.
 """
@@ -22,10 +27,12 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from torchdx.finding import Finding, Fix
+from torchdx.record import site_of
 from torchdx.source import edits
 from torchdx.source.index import word_of
 
 if TYPE_CHECKING:
+    from torchdx.record import Fact, Record
     from torchdx.source import Program, SourceFile
 
 code, family, severity = "TDX230", "gradients", "warning"
@@ -34,6 +41,21 @@ explains = frozenset({"not-learning", "vanishing-gradient", "exploding-gradient"
 
 FUNCTIONS = ("torch.autograd.Function", "torch.autograd.function.Function")
 EMPTY = ("zeros", "zeros_like", "new_zeros")
+
+CURVED = 0.9
+"""Share of the points at which `forward` is curved: all but a few of a smooth activation's, none where it is made of
+straight pieces, as where a gradient of another shape is meant."""
+
+RIGHT = 0.1
+"""Share of these at which `backward` is right: 1 where it is; 0.15 and more where it is clamped or an approximation on
+purpose, 0 to 0.09 where its formula is another's, where the two happen to cross."""
+
+SCALED = 0.15
+"""Of what `backward` gives, what is no multiple of the derivative, over its size: 0 where it is scaled on purpose, to
+0.11 where it is clamped, 0.17 to 5.6 where its formula is another's."""
+
+FLAT = 0.05
+"""Deviation of what `backward` gives, over the derivative's size: 0 straight through, from 0.1 on in other formulas."""
 
 
 def in_source(program: Program) -> Iterator[Finding]:
@@ -55,6 +77,35 @@ def in_source(program: Program) -> Iterator[Finding]:
                     cure=f"multiply by `{given[0]}`",
                     confidence=0.9,
                 )
+
+
+def in_run(record: Record) -> Iterator[Finding]:
+    """Every function that was tried and whose backward is the derivative of something else."""
+    for fact in record.process.all("own_backward"):
+        if _is_other(fact):
+            yield Finding(
+                message=f"`backward` of {fact['function']} is not the derivative of its `forward`: at "
+                f"{1 - fact['right']:.0%} of {fact['points']} points tried, it differs from the difference quotient, "
+                "and by no constant factor",
+                site=site_of(fact["site"]),
+                evidence={"points": fact["points"], "right": fact["right"], "off": fact["scaled"]},
+                cure="return the derivative of what `forward` computes, times the gradient that is given; "
+                "`torch.autograd.gradcheck` tells whether it is right",
+                confidence=0.95,
+            )
+
+
+def readings(record: Record) -> Iterator[tuple[str, float]]:
+    """What this run reads on each threshold, of the function that is right at the fewest points."""
+    tried = record.process.all("own_backward")
+    if tried:
+        worst = min(tried, key=lambda fact: float(fact["right"]))
+        yield from ((name.upper(), worst[name]) for name in ("curved", "right", "scaled", "flat"))
+
+
+def _is_other(fact: Fact) -> bool:
+    differs = fact["curved"] >= CURVED and fact["right"] <= RIGHT
+    return bool(differs and fact["scaled"] >= SCALED and fact["flat"] >= FLAT)
 
 
 def _backward(node: ast.ClassDef) -> ast.FunctionDef | None:

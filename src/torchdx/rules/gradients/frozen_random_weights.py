@@ -108,7 +108,7 @@ def _finding(record: Record, frozen: Sequence[Parameter], share: float, severity
         layer=layers[0],
         evidence={"share of parameters": share, "frozen layers": ", ".join(layers), "learnt": record.progress.gain},
         cure="load the weights before freezing them, or let these layers train",
-        confidence=0.85,
+        confidence=0.95,
         severity=severity,
     )
 

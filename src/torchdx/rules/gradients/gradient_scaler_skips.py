@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 code, family, severity = "TDX222", "gradients", "warning"
 needs = frozenset({"scaler"})
-explains = frozenset({"not-learning", "scheduler-before-optimizer"})
+explains = frozenset({"missing-step", "not-learning", "scheduler-before-optimizer"})
 
 FINDING = 32
 """Steps while the scale may be found: from 65,536 down to 1 are 16 halvings."""

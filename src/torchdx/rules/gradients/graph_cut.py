@@ -6,7 +6,9 @@ require grad and does not have a grad_fn`, which `requires_grad=True` at the los
 Hurts because a gradient goes back only along operations that were recorded. `.detach()`, `.data`, `.item()`,
 `.numpy()`, `argmax`, `>`, and `torch.no_grad()` record nothing. `torch.tensor(loss, requires_grad=True)` and
 `Variable(loss, requires_grad=True)` make a new tensor without a past: its gradient is 1, and goes nowhere. A term of
-a sum that is a number, `loss + penalty.item()`, is a constant, and the penalty punishes nothing.
+a sum that is a number, `loss + penalty.item()`, is a constant, and the penalty punishes nothing. A distribution's
+`.sample()` has no gradient towards its mean and scale, where `.rsample()` has: an encoder whose decoder is given the
+first learns from the divergence alone, and forgets its inputs.
 
 Helped by computing the loss from what the model gives, with nothing of that between.
 
@@ -48,10 +50,14 @@ explains = frozenset(
         "learning-rate-too-low",
         "gradients-cleared-before-step",
         "cannot-fit-one-batch",
+        "posterior-collapse",
     }
 )
 
 LOSSES = frozenset(KINDS.values())
+DRAWN = tuple(f"torch.distributions.{name}.sample" for name in ("Normal", "LogNormal", "Laplace", "MultivariateNormal"))
+WHOLE = "compute the loss from the model's output itself, with nothing between that ends the graph"
+DIVERGENCES = ("torch.distributions.kl_divergence", "torch.distributions.kl.kl_divergence")
 REVIVING = "torch.Tensor.requires_grad_"
 REVIVED = re.compile(r"([\w.]+)\.requires_grad(?:_\(|\s*=\s*True)")
 
@@ -67,6 +73,9 @@ def in_source(program: Program) -> Iterator[Finding]:
         for term in _bare_terms(loss) if not found else ():
             words = f"`{term.call.text[:60]}` is a number: `{goal.text[:50]}` goes by as if it were not in the sum"
             found.append((term.call.site, words, "warning"))
+        for drawn in _samples(program, loss) if not found else ():
+            words = f"`{drawn.call.text[:60]}` ends the graph: no gradient of what follows reaches its mean and scale"
+            found.append((drawn.call.site, words, "warning"))
         for cut, message, grade in found:
             if cut not in told:
                 told.add(cut)
@@ -74,7 +83,7 @@ def in_source(program: Program) -> Iterator[Finding]:
                     message=message,
                     site=cut,
                     evidence={"backward_at": str(goal.site)},
-                    cure="compute the loss from the model's output itself, with nothing between that ends the graph",
+                    cure=WHOLE if "mean and scale" not in message else "draw with `.rsample()`, which has a gradient",
                     confidence=0.95 if grade is None else 0.9,
                     severity=grade,
                 )
@@ -164,6 +173,41 @@ def _bare_terms(loss: Expression) -> Iterator[Result]:
                 and not any(map(without_gradient, calls_around(inner.call)))
             ):
                 yield value
+
+
+def _samples(program: Program, loss: Expression) -> Iterator[Result]:
+    """The draws that layers are given, of a distribution computed by others that the loss holds to a prior as well."""
+    if any(True for _ in program.calls_named("log_prob", "detach")):
+        return  # a gradient may go round the draw: by its probability, or straight through
+    for value in past_of(loss.value):
+        if not isinstance(value, Result) or value.dotted not in DRAWN:
+            continue
+        source = value.given
+        if (
+            not isinstance(source, Instance)
+            or source.call is None
+            or any(map(without_gradient, calls_around(value.call)))
+        ):
+            continue
+        encoding = {id(one.call.node) for one in _layers(source.call.argument_value(0, "loc"))}
+        besides = {id(one.call.node) for one in _layers(loss.value, but=value)}
+        follows = any(past is value for one in _layers(loss.value) for past in past_of(one.input))
+        if encoding and follows and (encoding <= besides or _is_held_to_a_prior(source, loss)):
+            yield value
+
+
+def _is_held_to_a_prior(source: Instance, loss: Expression) -> bool:
+    """Is its divergence from another distribution a part of the loss?"""
+    calls = [one.call for one in past_of(loss.value) if isinstance(one, Result) and one.dotted in DIVERGENCES]
+    held = [given.value for call in calls for given in call.arguments()]
+    nodes = [one.call.node for one in held if isinstance(one, Instance) and one.call is not None]
+    return source.call is not None and any(node is source.call.node for node in nodes)
+
+
+def _layers(value: Value | None, but: Value | None = None) -> list[Result]:
+    """The layers with weights that a value was computed by, but for those that this one was."""
+    found = past_of(value, but) if value is not None else ()
+    return [one for one in found if isinstance(one, Result) and isinstance(one.module, Instance) and carries_graph(one)]
 
 
 def _terms(value: Value) -> Iterator[Value]:

@@ -2,7 +2,7 @@
 
 Seen as layers that stay as they started. Measured is that the `.grad` of their parameters is `None` at every look,
 while the gradients of the model's other parameters are there; or that an optimizer, of several, takes its steps
-without ever finding one gradient, and changes nothing.
+without ever finding one gradient, and changes nothing; or the only one does, though backward() is called each time.
 
 Hurts because nothing leads from the loss back to them: the layer is not used in `forward`, its result is not, or the
 graph is cut behind it (`.detach()`, `.data`, a round trip through numpy). What it was meant to add is missing, or stays
@@ -30,7 +30,7 @@ from typing import TYPE_CHECKING
 from torchdx.finding import Finding, NotEnough
 
 if TYPE_CHECKING:
-    from torchdx.record import Layer, Optimizer, Parameter, Record
+    from torchdx.record import Fact, Layer, Optimizer, Parameter, Record
 
 Look = tuple[int, frozenset[int]]
 
@@ -80,9 +80,21 @@ def _idle_steps(record: Record, optimizer: Optimizer) -> list[int]:
         return []
     moved = [fact.get("moved") for fact in looks + glances]
     held = [p for p in record.parameters if p.id in optimizer.parameter_ids and p.trainable]
-    if True in moved or False not in moved or any(p.gradient for p in held) or not record.weights:
+    if True in moved or False not in moved or any(p.gradient for p in held):
+        return []
+    if not record.weights and not _is_cut_from_all(record, optimizer, looks):
         return []
     return sorted(fact["step"] for fact in looks + glances)
+
+
+def _is_cut_from_all(record: Record, optimizer: Optimizer, looks: Sequence[Fact]) -> bool:
+    """Does the only optimizer's backward() bring no gradient anywhere, not even to a layer, where it was cleared?"""
+    steps = [fact for fact in record.process.all("step") if fact.get("looked")]
+    layers = [la for la in record.layers if any(p.id in optimizer.parameter_ids for p in la.parameters)]
+    came = any(measures.get("gradient") for layer in layers for _, measures in layer.looks)
+    called = len(steps) >= LOOKS and all(fact.get("backwards") for fact in steps)
+    seen = any(layer.looks for layer in layers)  # else its layers are hidden, or another model's are used
+    return called and seen and not came and len(record.optimizers) == 1 and not any(f.get("outside") for f in looks)
 
 
 def _held(record: Record, optimizer: Optimizer) -> frozenset[int]:
@@ -119,9 +131,10 @@ def _idle(record: Record, optimizer: Optimizer, steps: Sequence[int]) -> Finding
     held = [p for p in record.parameters if p.id in optimizer.parameter_ids and p.trainable]
     layers = list(dict.fromkeys(parameter.layer or parameter.name for parameter in held))
     named = ", ".join(f"`{layer}`" for layer in layers[:4])
+    others = "while another optimizer's do" if record.weights else "though backward() is called before each"
     return Finding(
         message=f"{optimizer.cls} steps {len(held)} parameters, those of {named}, and never finds a gradient on any of "
-        "them: its steps change nothing, while another optimizer's do",
+        f"them: its steps change nothing, {others}",
         site=optimizer.site or held[0].site,
         layer=layers[0],
         evidence={"parameters": len(held), "looks": len(steps), "last look at step": steps[-1]},

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 code, family, severity = "TDX902", "loop", "error"
 needs: frozenset[str] = frozenset()
-explains = frozenset({"not-learning", "learning-rate-too-low", "validation-gap"})
+explains = frozenset({"not-learning", "learning-rate-too-low", "validation-gap", "parameter-never-reached"})
 
 JUDGED = 10
 """Looked-at steps that must all have been without a gradient: an exact fact of each, and a healthy run has none."""

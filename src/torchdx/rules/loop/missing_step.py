@@ -44,6 +44,8 @@ KNOWING = words("zero_grad state_dict load_state_dict add_param_group print len 
 """What may be done with an optimizer, or to it, without a step being hidden there."""
 
 
+PASSES = 10
+"""Backward passes without any step that are no trial of gradients; sick programs have 78 and more, healthy none."""
 LOOKS, STEPS = 3, 30
 """Looks at which every parameter of an optimizer held a gradient, and steps of other optimizers, after which one that
 never took a step was forgotten: exact, and enough to leave out a start at which others go first. Two looks are enough
@@ -73,7 +75,11 @@ def in_source(program: Program) -> Iterator[Finding]:
 
 def in_run(record: Record) -> Iterator[Finding]:
     """Every optimizer that took no step in a whole run, though its parameters, which no other has, got gradients."""
-    if record.steps < STEPS or record.ended.get("stopped") or record.ended.get("exception"):
+    if record.ended.get("stopped") or record.ended.get("exception"):
+        return
+    if record.ended and not record.steps:
+        yield from _nothing_stepped(record)
+    if record.steps < STEPS:
         return
     for fact in _unstepped(record):
         if fact["looks"] >= LOOKS or (fact["looks"] > 1 and fact.get("span", 0) >= STEPS):
@@ -89,11 +95,29 @@ def in_run(record: Record) -> Iterator[Finding]:
             )
 
 
+def _nothing_stepped(record: Record) -> Iterator[Finding]:
+    """Every optimizer of a run in which none took a step: an error where it had what it takes to step."""
+    for fact in record.process.all("untrained"):
+        if fact["moved"]:
+            continue  # loaded, begun anew, or moved by hand
+        trained = fact["passes"] >= PASSES and fact["gradients"] > 0
+        passes = f"{fact['passes']} backward passes" if fact["passes"] else "no backward pass"
+        yield Finding(
+            message=f"{fact['cls']} never took a step in this run, of {passes}: nothing was trained",
+            site=site_of(fact.get("site")),
+            evidence={"backward passes": fact["passes"], "parameters with a gradient": fact["gradients"]},
+            cure="look at the condition under which its step() is called: it never held",
+            confidence=0.95 if trained else 0.7,
+            severity="error" if trained else "note",
+        )
+
+
 def readings(record: Record) -> Iterator[tuple[str, float]]:
     """The most looks at which an optimizer that never took a step had gradients for all its parameters."""
     looks = [fact["looks"] for fact in _unstepped(record)]
     yield "LOOKS", max(looks, default=0)
     yield "STEPS", record.steps
+    yield "PASSES", max((fact["passes"] for fact in record.process.all("untrained")), default=0)
 
 
 def _unstepped(record: Record) -> Iterator[Fact]:

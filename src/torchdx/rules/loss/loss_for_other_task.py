@@ -5,10 +5,13 @@ Seen as a loss that is exactly 0 from the first step on, or as "Target 1 is out 
 Hurts because `cross_entropy` divides by the sum over all classes: with one class the probability is exp(x) / exp(x),
 which is 1 whatever the score, so the loss is 0, the gradient is 0, and nothing is learnt. `binary_cross_entropy` takes
 each class by itself, as where several may be true at once; after a softmax one can only rise where another falls. A
-squared error has outputs that go beyond 0 and 1 brought back, however right they are.
+squared error has outputs that go beyond 0 and 1 brought back, however right they are. A binary cross entropy of targets
+beyond 0 and 1 has no least value: the score is driven to infinity. Margin losses tell the classes by the target's sign,
+and a target of 0 is on no side.
 
 Helped by `binary_cross_entropy_with_logits` (`BCEWithLogitsLoss`) for one score, with targets of its shape in floating
-point; or by as many outputs as there are classes; for one class out of several by `cross_entropy` on the logits.
+point; or by as many outputs as there are classes; for one class out of several by `cross_entropy` on the logits;
+for targets that are any numbers by `mse_loss`; for a margin by targets of -1 and 1.
 
 No fault when the scores of several candidates, one each, are brought side by side before the loss.
 
@@ -49,6 +52,13 @@ NO_WHOLE = 0.5
 CRISP = 1e-4
 """Variance of targets beside that of ones and zeros in the same mixture; it is equal where they are nothing else."""
 
+BEYOND = 0.01
+"""How far a target of a binary cross entropy is below 0 or above 1 that is no rounding: of 60 healthy programs none has
+one by 0.000001, and a sick one's were at -2.1 and 2.2."""
+
+SIGNED = ("soft_margin_loss", "hinge_embedding_loss")
+"""Losses whose targets are -1 and 1."""
+
 LAYERS = ("Linear", "Conv1d", "Conv2d", "Conv3d")
 
 
@@ -87,6 +97,7 @@ def in_run(record: Record) -> Iterator[Finding]:
                 confidence=0.8,
                 severity="note",
             )
+    yield from _out_of_range(record)
     for use in record.losses_called("mse_loss"):
         looks = list(use.calls())
         if len(looks) > 1 and _made_by(use) == {"AddmmBackward0"} and all(map(_is_yes_or_no, looks)):
@@ -99,6 +110,47 @@ def in_run(record: Record) -> Iterator[Finding]:
                 confidence=0.75,
                 severity="note",
             )
+
+
+def _out_of_range(record: Record) -> Iterator[Finding]:
+    """Every loss whose targets, at each look, are no labels that it knows."""
+    for use in record.losses_called("binary_cross_entropy", "binary_cross_entropy_with_logits"):
+        looks = list(use.calls())
+        if looks and min(map(_beyond, looks)) > BEYOND and not _may_be_masked(use, looks):
+            low, high = (pick(look["target"][pick.__name__] for look in looks) for pick in (min, max))
+            yield Finding(
+                message=f"the targets of `{use.function}` go from {low:.3g} to {high:.3g}, and it is for ones from 0 to"
+                " 1: beyond them it has no least value, and drives the scores on for ever",
+                site=use.site,
+                evidence={"least target": low, "greatest target": high, "looks": len(looks)},
+                cure="use mse_loss where the targets are any numbers, or bring them to between 0 and 1",
+                confidence=0.95,
+                severity="warning",
+            )
+    for use in record.losses_called(*SIGNED):
+        looks = list(use.calls())
+        least = [look["target"].get("min", math.nan) for look in looks]
+        if 0.0 in least and all(one in (0.0, 1.0) for one in least):
+            yield Finding(
+                message=f"`{use.function}` wants targets of -1 and 1, and is given zeros for -1: on which side "
+                "those are it does not say, and nothing is learnt from them",
+                site=use.site,
+                evidence={"least target": 0.0, "looks": len(looks)},
+                cure="give it 2 * target - 1, or take BCEWithLogitsLoss, which wants 0 and 1",
+                confidence=0.97,
+            )
+
+
+def _beyond(look: Fact) -> float:
+    target = look["target"]
+    return float(max(-target.get("min", 0.0), target.get("max", 0.0) - 1))
+
+
+def _may_be_masked(use: Measured, looks: Sequence[Fact]) -> bool:
+    """Might a whole number beyond 0 and 1 mark what is unknown, and be weighed with 0 afterwards, or by a weight?"""
+    ends = [look["target"][end] for look in looks for end in ("min", "max")]
+    told = use.option("weight") is not None or use.option("reduction") == "none"
+    return told and all(float(end).is_integer() for end in ends)
 
 
 def _of_cross_entropy(use: Measured, looks: Sequence[Fact]) -> Iterator[Finding]:

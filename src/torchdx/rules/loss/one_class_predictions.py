@@ -11,7 +11,8 @@ that are dead or saturated, a weight decay that outweighs the loss, layers that 
 constant, or labels that belong to other inputs.
 
 The same comes of a weighting of classes that is the wrong way round: with the commoner one weighing more, the rarer
-ones are given up all the sooner.
+ones are given up all the sooner; and of one that balances nothing, where a single class weighs more than all the others
+together many times over, so that it is answered at the least doubt.
 
 No fault when one class is all that a batch holds, as for a discriminator, or nearly all, where the commonest answer may
 be the best one; nor at the start of training, where it is what the biases say.
@@ -30,7 +31,7 @@ from torchdx.finding import Finding, NotEnough
 from torchdx.record.answers import by_label, entropy_of
 
 if TYPE_CHECKING:
-    from torchdx.record import Answers, LossUse, Record
+    from torchdx.record import Answers, Record
 
 code, family, severity = "TDX616", "loss", "warning"
 needs = frozenset({"answers"})
@@ -54,6 +55,15 @@ RARE, AGAINST, GIVEN = 3.0, 3.0, 0.3
 work against the rarest one; and the share of its labels that it is answered at most. Weights that balance read 1 over
 RARE at AGAINST, and answers of 1 and more; two sick programs: 1000 and 0, 14 and 0.02."""
 
+OVER, OFTEN = 20.0, 2.0
+"""Times that a class's labels weigh as much in the loss as all the others' together, though they are the fewer, from
+which its weight balances nothing, and times too often that it is answered. Weights of five healthy programs make it
+0.4 to 1.24 times; three sick ones read 52, 138 and 6000, and 3.9 to 9.2 times too often."""
+
+MANY, LABELS = 3, 5
+"""Classes from which a linear layer's scores are not a discriminator's, and looks at labels that must all be of one
+class: the only programs at hand with one label alone and as many scores are two whose rows were sorted by it."""
+
 ENOUGH_STEPS, BATCHES, ANSWERS = 30, 3, 60
 """Steps of training, batches of its second half, and answers in them, before it is judged."""
 
@@ -72,6 +82,10 @@ def in_run(record: Record) -> Iterator[Finding | NotEnough]:
             yield _finding(late, measured)
         elif against := _against(record, group):
             yield _misweighed(group, *against)
+        elif (over := _over(record, group)) and over[1] > OVER and over[2] > OFTEN:
+            yield _overweighed(group, *over)
+        elif _asks_for_one(record, group):
+            yield _unasked(record, group)
 
 
 def readings(record: Record) -> Iterator[tuple[str, float]]:
@@ -82,6 +96,9 @@ def readings(record: Record) -> Iterator[tuple[str, float]]:
         measured = _measured(late) if group.phase == "train" and trained >= ENOUGH_STEPS else None
         if against := _against(record, group, 0.0):
             yield "AGAINST", against[2]
+        if over := _over(record, group):
+            yield "OVER", over[1]
+            yield "OFTEN", over[2]
         if measured is not None:
             yield "BALANCED", measured["wanted"]
             if measured["wanted"] > BALANCED:
@@ -91,9 +108,8 @@ def readings(record: Record) -> Iterator[tuple[str, float]]:
 def _against(record: Record, group: Answers, least: float = AGAINST) -> tuple[int, int, float] | None:
     """The commonest label, the rarest, and how many times more the first weighs, where that is given up."""
     wanted, given = group.counts("wanted"), group.since(record.latest_start + 10).counts("predicted")
-    uses = [use for use in record.losses_called(group.function) if use.site == group.site]
-    weights = _weights(uses[0], len(wanted)) if uses else None
-    if weights is None or len(wanted) < 2 or max(wanted) >= len(weights):
+    weights = _weights(record, group)
+    if not weights:
         return None
     common, rare = max(wanted, key=wanted.__getitem__), min(wanted, key=wanted.__getitem__)
     times = weights[common] / weights[rare] if weights[rare] > 0 else math.inf
@@ -102,12 +118,47 @@ def _against(record: Record, group: Answers, least: float = AGAINST) -> tuple[in
     return (common, rare, times) if (uneven and times > AGAINST) or (least <= 0 and times > 0) else None
 
 
-def _weights(use: LossUse, classes: int) -> list[float] | None:
-    """What each class weighs in this loss; None where that is not known."""
-    told, positive = use.option("weight"), use.option("pos_weight")
-    if isinstance(positive, list) and len(positive) == 1 and classes == 2:
-        return [1.0, *positive]
-    return told if isinstance(told, list) and len(told) >= classes else None
+def _over(record: Record, group: Answers) -> tuple[int, float, float] | None:
+    """The class that weighs most, if its labels are the fewer: over all the others, and how many times too often given.
+
+    The weight is that of all its labels together, as many as there are.
+    """
+    wanted, given = group.counts("wanted"), group.since(record.latest_start + 10).counts("predicted")
+    weights = _weights(record, group)
+    if not weights or not given:
+        return None
+    mass = {label: weights[label] * count for label, count in wanted.items()}
+    top, whole = max(mass, key=mass.__getitem__), sum(mass.values())
+    share = wanted[top] / sum(wanted.values())
+    if share > 0.5 or whole <= mass[top]:
+        return None
+    return top, mass[top] / (whole - mass[top]), given[top] / sum(given.values()) / share
+
+
+def _weights(record: Record, group: Answers) -> list[float]:
+    """What each of the labels' classes weighs in this loss; nothing where that is not known."""
+    labels = group.counts("wanted")
+    uses = [use for use in record.losses_called(group.function) if use.site == group.site]
+    if not uses or len(labels) < 2:
+        return []
+    told, positive = uses[0].option("weight"), uses[0].option("pos_weight")
+    if isinstance(positive, list) and len(positive) == 1 and len(labels) == 2:
+        told = [1.0, *positive]
+    return told if isinstance(told, list) and len(told) > max(labels) else []
+
+
+def _overweighed(group: Answers, label: int, over: float, often: float) -> Finding:
+    wanted = group.counts("wanted")
+    share = wanted[label] / sum(wanted.values())
+    return Finding(
+        message=f"the loss weighs class {label} so much that its labels, {share:.1%} of all, count {over:.3g} times as "
+        f"much as all the others together: the model answers it {often:.2g} times too often",
+        site=group.site,
+        evidence={"weight of its labels over that of the others": over, "times too often": often, "share": share},
+        cure="weigh classes by one over their frequency, so that each counts the same (`pos_weight` is negatives over "
+        "positives), or less",
+        confidence=0.9,
+    )
 
 
 def _misweighed(group: Answers, common: int, rare: int, times: float) -> Finding:
@@ -120,6 +171,40 @@ def _misweighed(group: Answers, common: int, rare: int, times: float) -> Finding
         evidence={"weight of the commonest over that of the rarest": times, "share of the rarest": share},
         cure="weigh classes by one over their frequency, the rarer the more (`pos_weight` is negatives over positives)",
         confidence=0.9,
+    )
+
+
+def _asks_for_one(record: Record, group: Answers) -> bool:
+    """Are all labels ever seen here of one class of many, while nothing else is classified in the same steps?"""
+    steps = [fact["step"] for fact in group.told]
+    looks = [look for use in record.losses_called(group.function) if use.site == group.site for look in use.calls()]
+    many = looks and all(
+        len(shape := look["input"].get("shape", ())) == 2
+        and shape[1] >= MANY
+        and look["input"].get("made_by") == "AddmmBackward0"  # scores put side by side have the right one in one place
+        and len(look["target"].get("counts") or ()) == 1
+        for look in looks
+    )
+    wanted = group.counts("wanted")
+    others = [one for one in record.answers if one is not group and one.phase == "train"]
+    if not many or len(wanted) != 1 or len(steps) < LABELS or sum(wanted.values()) < ANSWERS:
+        return False
+    apart = all(one.told[-1]["step"] < steps[0] or one.told[0]["step"] > steps[-1] for one in others)
+    return apart and steps[-1] - steps[0] >= ENOUGH_STEPS
+
+
+def _unasked(record: Record, group: Answers) -> Finding:
+    label, seen = group.counts("wanted").most_common(1)[0]
+    looks = next(list(use.calls()) for use in record.losses_called(group.function) if use.site == group.site)
+    classes = looks[0]["input"]["shape"][1]
+    return Finding(
+        message=f"all {seen} labels seen in training are of class {label}, and the model has scores for {classes} "
+        "classes: it learns to answer that one, whatever the input",
+        site=group.site,
+        evidence={"labels seen": seen, "different ones": 1, "classes": classes},
+        cure="look at how the rows for training were picked: the first of a sorted table are all of one class; shuffle "
+        "before they are split",
+        confidence=0.85,
     )
 
 

@@ -2,7 +2,8 @@
 
 Seen as a total loss that falls nicely while predictions get no better, and weights that go to zero. Measured are the
 parts of what `backward` is called on: the values of loss functions, and terms that depend on parameters alone; and of
-an optimizer's `weight_decay`, the pull towards zero beside the gradient of the loss, in every weight matrix.
+an optimizer's `weight_decay`, the pull towards zero beside the gradient of the loss, in every weight matrix, and what
+it takes off the weights at each step.
 
 Hurts because the gradient is that of the sum, L + lambda * |w|^2: with lambda |w|^2 far above L it points towards w = 0
 whatever the data say. The sum of all squares grows with the number of weights, so that a lambda that suits a small
@@ -37,7 +38,7 @@ needs = frozenset({"step", "gradients"})
 explains = frozenset(
     {
         *("not-learning", "one-class-predictions", "class-never-right", "vanishing-gradient", "exploding-gradient"),
-        *("learning-rate-too-high", "learning-rate-too-low", "parameter-unchanged"),
+        *("learning-rate-too-high", "learning-rate-too-low", "parameter-unchanged", "labels-unrelated"),
     }
 )
 
@@ -53,6 +54,11 @@ to 100; programs with other faults 0.05 at most."""
 FAR, POOR = 3.0, 0.5
 """The same beyond which a loss that fell by less than POOR is held back by it: the noise of batches, and what tiny
 weights still learn, make up some fall. Healthy programs: 0.14 at most, and falls of 0.49 and more with a scale."""
+STRONG, FORGETS = 1.0, 0.02
+"""Weight decay apart from the gradient, and its product with the rate at its highest: the share that a step takes off
+every weight, embeddings too, so that the last fifty steps are all that it can hold. Healthy programs (24): 0.5 and
+0.002 at most; rates that are far too high reach 0.28, with decays of 0.1 at most; 9 sick ones 3 to 30 and 0.03 to 0.1,
+and two that learn all the same 3, with 0.03 and 0.06."""
 LEARNT = 0.05
 """Share by which the data's own loss fell, from its first values to the mean of the last phase, which may be all of the
 run. Drowned runs read 0.004 at most; those that learn 0.11 to 0.8."""
@@ -71,6 +77,11 @@ def in_run(record: Record) -> Iterator[Finding | NotEnough]:
     """A penalty far above the loss it is added to, in a run whose loss on the data hardly falls."""
     yield from _added(record)
     yield from _spread_out(record)
+    yield from list(_pulled(record)) or _forgotten(record)
+
+
+def _pulled(record: Record) -> Iterator[Finding]:
+    """Weight decay that outweighs the gradient of the loss."""
     for movement in record.movements:
         times = _decay(movement)
         least = POOR if times > FAR else LEARNT
@@ -85,6 +96,23 @@ def in_run(record: Record) -> Iterator[Finding | NotEnough]:
                 cure=f"make weight_decay {10 ** math.ceil(math.log10(times * 10)):g} times smaller, or so",
                 confidence=0.9,
             )
+
+
+def _forgotten(record: Record) -> Iterator[Finding]:
+    """Weight decay apart from the gradient that takes off so much that little can be held."""
+    if len(record.optimizers) != 1 or record.steps < STEPS or not record.progress.finite:
+        return
+    optimizer = record.optimizers[0]
+    decay, forgets = _forgetting(record, optimizer)
+    if decay > STRONG and forgets > FORGETS and _stands_still(record, POOR):
+        yield Finding(
+            message=f"weight_decay={decay:g} of {optimizer.cls}, times its rate, takes {forgets:.1%} off every weight "
+            f"at each step, so that what was learnt is soon gone, and the loss stays at {record.progress.last:.3g}",
+            site=optimizer.site,
+            evidence={"weight_decay": decay, "share of a weight that a step takes off": forgets},
+            cure="take a weight_decay of 0.01 to 0.1",
+            confidence=0.85,
+        )
 
 
 def _added(record: Record) -> Iterator[Finding | NotEnough]:
@@ -153,6 +181,8 @@ def readings(record: Record) -> Iterator[tuple[str, float]]:
         yield "DECAYS", max(decays)
         yield "FAR", max(decays)
         yield "POOR", record.progress.gain
+    if len(record.optimizers) == 1 and (forgetting := _forgetting(record, record.optimizers[0]))[1] > 0:
+        yield from zip(("STRONG", "FORGETS"), forgetting, strict=True)
 
 
 def _times(record: Record) -> float:
@@ -185,6 +215,16 @@ def _decay(movement: Movement) -> float:
         if decay and early:
             found.append(median(decay * size / (1.0 if apart else gradient) for gradient, size in early))
     return min(found) if 2 * len(found) > len(movement.weights) else 0.0
+
+
+def _forgetting(record: Record, optimizer: Optimizer) -> tuple[float, float]:
+    """The weight decay of most parameters, where it is apart from the gradient, and its product with the rate."""
+    apart = optimizer.option("decoupled_weight_decay") or optimizer.cls.endswith("W")
+    group = max(optimizer.groups, key=lambda group: len(group.get("params", ())), default={})
+    most = 2 * len(group.get("params", ())) > len(optimizer.parameter_ids)
+    decay = float(group.get("weight_decay") or 0.0) if apart and most else 0.0
+    rate = record.learning_rate.finite.highest
+    return decay, decay * rate if rate > 0 else 0.0
 
 
 def _decay_of(optimizer: Optimizer, weight: Parameter) -> float:

@@ -8,7 +8,8 @@ probability of one depends on what else is in the batch, and `nll_loss` reads nu
 classes. Left open, the axis is 1 for two dimensions or four, and 0 for one or three: of a sequence (N, T, C) the batch.
 
 In an attention, weights that are a softmax along queries, heads or samples do not sum to 1 over the keys that they
-weigh, and along an axis of one element they are all 1. In a run, the autograd graph shows both axes.
+weigh, and along an axis of one element they are all 1. In a run, the autograd graph shows both axes, as it does of
+squared errors of probabilities that are summed over the classes of each sample.
 
 Helped by `dim=-1`, or `dim=1` for the classes of pictures (N, C, H, W).
 
@@ -100,7 +101,7 @@ def _idle_weights(record: Record) -> Iterator[Finding]:
         before = next((p for p in record.parameters if p.id == after), None)
         shape = tuple(looks[0]["shape"])
         yield Finding(
-            message=f"the weights of a weighted sum, a softmax of shape {shape}, sum to 1 along axis {axis}, {told}, "
+            message=f"{_what(looks)}, a softmax of shape {shape}, sum to 1 along axis {axis}, {told}, "
             f"and the sum goes along axis {summed}",
             site=before.site if before is not None else None,
             layer=before.layer if before is not None else None,
@@ -111,11 +112,18 @@ def _idle_weights(record: Record) -> Iterator[Finding]:
         )
 
 
+def _what(looks: Sequence[Fact]) -> str:
+    errors = looks[0]["why"] == "errors"
+    return "probabilities whose squared errors are summed" if errors else "the weights of a weighted sum"
+
+
 def _why(record: Record, looks: Sequence[Fact]) -> str | None:
     """What is wrong with the axis, the same at all looks; None where it may be meant."""
     axis, whys = looks[0]["axis"], {look["why"] for look in looks}
     if whys == {"single"}:
         return "which has one element, so that all are 1"
+    if whys == {"errors"}:
+        return "over separate samples"
     if axis == 0:
         return "over separate samples" if "single" not in whys and _is_batch(record, looks) else None
     return {"apart": "where separate samples or heads lie", "product": "over the queries"}.get("".join(whys))

@@ -23,6 +23,7 @@ from statistics import median
 from typing import TYPE_CHECKING
 
 from torchdx.finding import Finding, Fix, NotEnough
+from torchdx.record.series import Series
 from torchdx.rules.schedules import rounded_rate, with_rate
 
 if TYPE_CHECKING:
@@ -152,7 +153,8 @@ def _kept(gradient: float, eps: float) -> float:
 
 def _travel(record: Record, movement: Movement) -> float:
     """The way of all steps, at the mean rate: where it rises late, most of the looks may have seen less of it."""
-    rates = record.learning_rate.finite
+    steps = (fact for fact in record.process.all("step") if fact.get("optimizer") == movement.optimizer.id)
+    rates = Series.of((fact["n"], fact.get("lr")) for fact in steps).finite
     looked = [rate for step, rate in rates if step in movement.ratio.steps]
     more = rates.mean / median(looked) if looked and median(looked) > 0 else 1.0
     return movement.ratio.median * record.steps * max(1.0, more)

@@ -40,7 +40,54 @@ def batch_mixing(specimen: Specimen) -> dict[str, Any]:
     again = _by_sample(specimen, episode)
     if again is None or not torch.equal(again, terms):
         return {"why": "the model remembers earlier calls, or gives another answer to every one"}
-    return {"samples": episode.samples, "own": own, "other": other, "size": float(terms.abs().mean()), "layer": layer}
+    if other > 0 and _compares(specimen, episode):
+        return {"why": "the model compares the samples of a batch with each other"}
+    told = {"samples": episode.samples, "own": own, "other": other, "size": float(terms.abs().mean()), "layer": layer}
+    return told | ({"across": _across(specimen, episode)} if other > 0 else {})
+
+
+def _compares(specimen: Specimen, episode: Episode) -> bool:
+    """Does an output of a sample have a place for every other sample, as a table of likenesses has?"""
+    with torch.no_grad():
+        all_of_it, fewer = (specimen.judged(one) for one in (episode, episode.part(episode.samples - 1)))
+    return all_of_it.shape[1:] != fewer.shape[1:]
+
+
+def _across(specimen: Specimen, episode: Episode) -> float | None:
+    """How much a loss changes with an input of another row and another column, where each place has a loss of its own.
+
+    Whichever axis the samples are along: of two samples one then knows of the other. None where losses have no places.
+    """
+    shapes = {tuple(tensor.shape) for tensor in episode.inputs}
+    shape = next(iter(shapes))
+    indices = all(not tensor.is_floating_point() and tensor.dtype is not torch.bool for tensor in episode.inputs)
+    with torch.no_grad():
+        terms = specimen.terms(episode)
+    if len(shapes) > 1 or len(shape) != 2 or min(shape) < 2 or not indices:
+        return None
+    if terms is None or terms.numel() != shape[0] * shape[1]:
+        return None
+    most = 0.0
+    for row in range(min(2, shape[0])):
+
+        def change(tensor: Tensor, row: int = row) -> Tensor:
+            other = tensor.detach().clone()
+            other[row, 0] = _others(tensor)[row, 0]
+            return other
+
+        with torch.no_grad():
+            moved = specimen.terms(episode.changed(change))
+        assert moved is not None
+        difference = (moved - terms).abs().reshape(shape)
+        difference[row], difference[:, 0] = 0, 0
+        most = max(most, float(difference.max()))
+    return most
+
+
+def _others(tensor: Tensor) -> Tensor:
+    """For each value another one within the same bounds."""
+    low, high = tensor.min(), tensor.max()
+    return low + high - tensor if tensor.is_floating_point() else low + (tensor - low + 1) % (high - low + 1)
 
 
 def _by_sample(specimen: Specimen, episode: Episode) -> Tensor | None:
@@ -170,7 +217,10 @@ def _shifted_input(episode: Episode) -> tuple[Tensor, int] | None:
 
 
 def target_given(specimen: Specimen) -> dict[str, Any]:
-    """Where the target is the input itself: does the model read in one direction alone, so that it can only copy?"""
+    """Where the target is the input itself: does the model read in one direction, and what it is to give at a place?
+
+    The places of a picture come row by row.
+    """
     episode = specimen.episodes[-1]
     found = _same_input(episode)
     if found is None:
@@ -179,43 +229,48 @@ def target_given(specimen: Specimen) -> dict[str, Any]:
     specimen.evaluating()
     with torch.no_grad():
         terms = specimen.terms(episode)
-    if terms is None or terms.numel() != found.numel() or found.shape[1] < 4:
+    places = found.flatten(1).shape[1]
+    if terms is None or terms.numel() != found.numel() or places < 4:
         return {"same": True, "why": "the loss has no terms for single places"}
-    place = found.shape[1] // 2
+    place = places // 2
 
     def change(tensor: Tensor, first: int, last: int) -> Tensor:
         if tensor is not found:
             return tensor
-        other = tensor.detach().clone()
+        other = tensor.detach().flatten(1).clone()
         part = other[:, first:last]
-        part.copy_(part.roll(1, 0) if len(other) > 1 else part.flip(1))
-        return other
+        if last - first == 1:
+            part.copy_(_others(other)[:, first:last])
+        else:
+            part.copy_(part.roll(1, 0) if len(other) > 1 else part.flip(1))
+        return other.reshape(tensor.shape)
 
     told = dict[str, Tensor]()
-    for key, ends in (("later", (place, found.shape[1])), ("earlier", (0, place))):
+    for key, ends in (("later", (place, places)), ("earlier", (0, place)), ("own", (place, place + 1))):
         with torch.no_grad():
             moved = specimen.terms(episode.changed(partial(change, first=ends[0], last=ends[1])))
         assert moved is not None
-        told[key] = (moved - terms).abs().reshape(found.shape[:2])
+        told[key] = (moved - terms).abs().reshape(len(found), places)
     return {
         "same": True,
         "place": place,
         "later": float(told["later"][:, :place].max()),
-        "own": float(told["later"][:, place:].max()),
+        "own": float(told["own"][:, place].max()),
         "earlier": float(told["earlier"][:, place:].max()),
         "size": float(terms.abs().mean()),
     }
 
 
 def _same_input(episode: Episode) -> Tensor | None:
-    """The input that the target is, place by place: numbers one a place, or the indices of symbols."""
+    """The input that the target is, place by place: numbers one a place, the indices of symbols, or grey pictures."""
     target = episode.target
     if target is None:
         return None
     for given in tensors_in((episode.call.args, episode.call.kwargs)):
-        single = given.dim() == 2 or (given.dim() == 3 and given.shape[2] == 1)
+        picture = given.dim() == 4 and given.shape[1] == 1
+        single = picture or given.dim() == 2 or (given.dim() == 3 and given.shape[2] == 1)
         alike = single and given.numel() == target.numel() and given.dtype == target.dtype
-        if alike and torch.equal(target.reshape(given.shape), given) and len(given.unique()) > 2:
+        if alike and torch.equal(target.reshape(given.shape), given) and len(given.unique()) > (1 if picture else 2):
             return given
     return None
 
