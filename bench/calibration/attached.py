@@ -3,7 +3,7 @@
     echo '{"script": SCRIPT, "out": OUT}' | python attached.py PEER
 
 Peers are meant to be written into the loop. Here the loop stays as it is: the peer gets the model and the optimizer
-when the optimizer is made, and at each step of that optimizer the loss that `backward` was called on, and what else it
+when training begins, and at each step of that optimizer the loss that `backward` was called on, and what else it
 asks for. What it says at the end, its name for the fault without its advice, is written to OUT as JSON. Each script is
 run in a fork, as importing torch is most of what it costs; a line with its exit status answers each line asked. Needs
 only torch, scikit-learn and the peer.
@@ -29,6 +29,7 @@ import torch
 import torch._dynamo
 import torch.utils.data
 from torch import nn
+from torch.nn.modules.module import register_module_forward_pre_hook
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
 Said = list[tuple[str, str]]
@@ -152,6 +153,8 @@ class Attachment:
         self.peer, self.out = peer, out
         self.modules: list[weakref.ref[nn.Module]] = []
         self.running: tuple[Any, nn.Module, Any] | None = None
+        self.made: Any = None
+        self.hook: Any = None
         self.loss = math.nan
         self.broken = ""
         self._patch()
@@ -166,8 +169,9 @@ class Attachment:
 
         def starting(optimizer: Any, *args: Any, **kwargs: Any) -> None:
             optimizing(optimizer, *args, **kwargs)
-            if self.running is None:
-                self._attach(optimizer)
+            if self.running is None and self.made is None:
+                self.made = optimizer
+                self.hook = register_module_forward_pre_hook(self._called)
 
         def going_back(tensor: torch.Tensor, *args: Any, **kwargs: Any) -> None:
             if tensor.numel() == 1:
@@ -178,6 +182,13 @@ class Attachment:
         torch.optim.Optimizer.__init__ = starting  # type: ignore[method-assign]
         torch.Tensor.backward = going_back  # type: ignore[method-assign]
         register_optimizer_step_post_hook(self._stepped)
+
+    def _called(self, *_: Any) -> None:
+        """Training begins: by now schedulers are made, which some peers' patches of an optimizer would break."""
+        if self.hook is not None and torch.is_grad_enabled():
+            self.hook.remove()
+            self.hook = None
+            self._attach(self.made)
 
     def _attach(self, optimizer: Any) -> None:
         held = {id(p) for group in optimizer.param_groups for p in group["params"]}

@@ -120,7 +120,8 @@ def of_peer(program: Mapping[str, Any], told: Mapping[str, Any]) -> Answer:
     """A peer's answer, its hints on style left out."""
     said = [(severity, words) for severity, words in told["said"] if not STYLE.match(words)]
     alarmed = any(severity.upper() in ALARMS for severity, _ in said)
-    return Answer(alarmed, [names(words, program["truth"]) for _, words in said], bool(told["broken"]))
+    broken = bool(told["broken"]) or (program["status"] == 0 and told["status"] != "0")
+    return Answer(alarmed, [names(words, program["truth"]) for _, words in said], broken)
 
 
 def of_ours(program: Mapping[str, Any]) -> Answer:

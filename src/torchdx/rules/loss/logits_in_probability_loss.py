@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 code, family, severity = "TDX607", "loss", "error"
 needs = frozenset({"loss"})
-explains: frozenset[str] = frozenset()
+explains = frozenset({"missing-step"})
 
 LINEAR = "AddmmBackward0"
 """What autograd calls a linear layer with a bias; a product alone may well mix probabilities."""
