@@ -12,7 +12,7 @@ from torchdx.watch.answers import SPACING
 from torchdx.watch.penalties import FORWARD, terms_of
 from torchdx.watch.places import user_place
 from torchdx.watch.session import Session
-from torchdx.watch.tensors import number, saved
+from torchdx.watch.tensors import number, root_of, saved
 
 _MOST = 400
 """Nodes gone through in search of an entropy, in each term."""
@@ -38,9 +38,9 @@ class Bonuses:
         session.weave(torch.autograd.backward, before=self._backward)
 
     def _backward(self, tensors: Any, *_: Any) -> None:
-        root = tensors if isinstance(tensors, Tensor) else next(iter(tensors), None)
+        root = root_of(tensors)
         step = self.session.step
-        if self.session.asleep or step < self._next or self._missed > _MOST_MISSED or not isinstance(root, Tensor):
+        if self.session.asleep or step < self._next or self._missed > _MOST_MISSED or root is None:
             return
         if root.grad_fn is None or root.numel() != 1 or root.device.type != "cpu":
             return

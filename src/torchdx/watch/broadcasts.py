@@ -13,7 +13,7 @@ from torchdx.watch.answers import SPACING
 from torchdx.watch.lines import Lines
 from torchdx.watch.places import Place, user_place
 from torchdx.watch.session import Session
-from torchdx.watch.tensors import saved
+from torchdx.watch.tensors import root_of, saved
 
 FEWEST = 8
 """Samples below which two sizes may well be equal by chance, so that such a batch tells nothing."""
@@ -56,8 +56,8 @@ class Broadcasts:
         session.weave(torch.autograd.backward, before=self._backward)
 
     def _backward(self, tensors: Any, *_: Any) -> None:
-        root = tensors if isinstance(tensors, Tensor) else next(iter(tensors), None)
-        if self.session.asleep or not self._is_due() or not isinstance(root, Tensor):
+        root = root_of(tensors)
+        if self.session.asleep or not self._is_due() or root is None:
             return
         if root.numel() != 1 or root.grad_fn is None:
             return

@@ -13,7 +13,7 @@ from torchdx.watch.answers import SPACING
 from torchdx.watch.lines import Lines
 from torchdx.watch.places import Place, user_place
 from torchdx.watch.session import Session
-from torchdx.watch.tensors import saved
+from torchdx.watch.tensors import root_of, saved
 
 Edge: TypeAlias = tuple[Any, int]
 
@@ -56,9 +56,9 @@ class Floors:
         session.weave(torch.autograd.backward, before=self._backward)
 
     def _backward(self, tensors: Any, *_: Any) -> None:
-        root = tensors if isinstance(tensors, Tensor) else next(iter(tensors), None)
+        root = root_of(tensors)
         step = self.session.step
-        if self.session.asleep or step < self._next or self._missed > _MOST_MISSED or not isinstance(root, Tensor):
+        if self.session.asleep or step < self._next or self._missed > _MOST_MISSED or root is None:
             return
         if root.grad_fn is None or root.numel() != 1 or root.device.type != "cpu":
             return

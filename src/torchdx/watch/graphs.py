@@ -12,6 +12,7 @@ from torch import Tensor
 
 from torchdx.watch.places import user_place
 from torchdx.watch.session import Session
+from torchdx.watch.tensors import root_of
 
 _MOST_NODES = 256
 """Nodes that are gone through at a look, the oldest first: a third of a millisecond."""
@@ -59,8 +60,8 @@ class Graphs:
         looking = self.session.looking
         if not looking and self.session.step < self._next:
             return
-        root = tensors if isinstance(tensors, Tensor) else next(iter(tensors), None)
-        if not isinstance(root, Tensor) or root.grad_fn is None:
+        root = root_of(tensors)
+        if root is None or root.grad_fn is None:
             return
         with self.session.governor.look():
             step, first = self.session.step, self._latest != self.session.step

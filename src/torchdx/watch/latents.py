@@ -13,6 +13,7 @@ from torchdx.watch.answers import SPACING
 from torchdx.watch.formulas import gaussian_in
 from torchdx.watch.places import Place, user_place
 from torchdx.watch.session import Session
+from torchdx.watch.tensors import root_of
 
 _LARGEST = 200_000
 WRITTEN_OUT = "written out"
@@ -30,9 +31,9 @@ class Latents:
 
     def _backward(self, tensors: Any, *_: Any) -> None:
         """Look for the divergence where it is written out, in what the loss was computed from."""
-        root = tensors if isinstance(tensors, Tensor) else next(iter(tensors), None)
+        root = root_of(tensors)
         step = self.session.step
-        if self.session.asleep or not isinstance(root, Tensor) or step < self._next.get(WRITTEN_OUT, 0):
+        if self.session.asleep or root is None or step < self._next.get(WRITTEN_OUT, 0):
             return
         if any(place != WRITTEN_OUT for place in self._next):  # it is told where it is computed
             return

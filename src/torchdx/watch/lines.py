@@ -12,6 +12,7 @@ from torch import Tensor
 from torchdx.watch.origin import name_of, node_at, position
 from torchdx.watch.places import Place, absolute, is_user_file
 from torchdx.watch.session import Session
+from torchdx.watch.tensors import root_of
 
 _FRAME = re.compile(r'^\s*File "(?P<file>.+)", line (?P<line>\d+), in ', re.MULTILINE)
 
@@ -37,8 +38,8 @@ class Lines:
         self._tracing, self._wanted = False, None
 
     def _backward(self, tensors: Any, *_: Any) -> None:
-        root = tensors if isinstance(tensors, Tensor) else next(iter(tensors), None)
-        if self._wanted is None or not self._tracing or not isinstance(root, Tensor):
+        root = root_of(tensors)
+        if self._wanted is None or not self._tracing or root is None:
             return
         place, name, told = self._wanted
         self.forget()  # before this backward pass, which is to run as ever

@@ -6,7 +6,6 @@ import weakref
 from typing import Any
 
 import torch
-from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
 
@@ -18,7 +17,7 @@ from torchdx.watch.models import Models
 from torchdx.watch.passes import Passes
 from torchdx.watch.places import Place, user_place
 from torchdx.watch.session import Session
-from torchdx.watch.tensors import SIMPLE, is_free, number
+from torchdx.watch.tensors import SIMPLE, is_free, number, root_of
 
 
 class Optimizers:
@@ -96,12 +95,12 @@ class Optimizers:
     # --- backward
 
     def _backward(self, tensors: Any, *_: Any) -> None:
-        root = tensors if isinstance(tensors, Tensor) else next(iter(tensors), None)
+        root = root_of(tensors)
         self.clearing.before_backward()
         self._backwards += 1
         self.passes.begins()
         self.clipping.backwards += 1
-        if isinstance(root, Tensor) and root.numel() == 1 and root.device.type == "cpu":
+        if root is not None and root.numel() == 1 and root.device.type == "cpu":
             self._objective = number(root)
         if not self._count and not self._made:  # no optimizer: a hand-written update, so each backward is a step
             self.session.at_wake = self._wake_by_hand_guarded

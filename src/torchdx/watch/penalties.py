@@ -11,7 +11,7 @@ from torch.nn import functional
 from torchdx.watch.losses import FUNCTIONS
 from torchdx.watch.places import Place, user_place
 from torchdx.watch.session import Session
-from torchdx.watch.tensors import is_plain, number, saved
+from torchdx.watch.tensors import is_plain, number, root_of, saved
 
 _MOST = 6000
 """Nodes of a graph that are walked, of a penalty's sum over a hundred parameters' squares a few hundred."""
@@ -50,8 +50,8 @@ class Penalties:
             self._losses[result.grad_fn._sequence_nr()] = number(result)
 
     def _backward(self, tensors: Any, *_: Any) -> None:
-        root = tensors if isinstance(tensors, Tensor) else next(iter(tensors), None)
-        if not self.session.looking or not self._losses or not isinstance(root, Tensor) or root.grad_fn is None:
+        root = root_of(tensors)
+        if not self.session.looking or not self._losses or root is None or root.grad_fn is None:
             return
         if root.numel() != 1 or root.device.type != "cpu" or root.grad_fn._sequence_nr() in self._losses:
             return

@@ -15,6 +15,7 @@ from torchdx.watch.mixtures import mixtures, nearest_parameter
 from torchdx.watch.models import Models
 from torchdx.watch.places import user_place
 from torchdx.watch.session import Session
+from torchdx.watch.tensors import root_of
 
 EACH, MOST = 4, 48
 """Backward passes of one place whose whole graph is gone through, once more with each new optimizer, and of all: what
@@ -43,8 +44,8 @@ class Structure:
     def _backward(self, tensors: Any, *_: Any) -> None:
         if not self.session.looking:
             return
-        root = tensors if isinstance(tensors, Tensor) else next(iter(tensors), None)
-        if not isinstance(root, Tensor) or root.grad_fn is None:
+        root = root_of(tensors)
+        if root is None or root.grad_fn is None:
             return
         with self.session.governor.look():
             if self._bounds < MOST_BOUNDS:

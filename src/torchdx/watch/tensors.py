@@ -63,6 +63,12 @@ def sample(tensor: Tensor, wanted: int = SAMPLE) -> Tensor:
     return torch.take(tensor, positions(tensor.numel(), tensor.device, wanted)).float()
 
 
+def root_of(tensors: Any) -> Tensor | None:
+    """What `backward` begins at: the tensor it was called on, or the first of several."""
+    root = tensors if isinstance(tensors, Tensor) else next(iter(tensors), None)
+    return root if isinstance(root, Tensor) else None
+
+
 def saved(node: Any, attribute: str) -> Tensor | None:
     """What an autograd node kept; None where it is freed or overwritten, or reading it would set off somebody's hook.
 

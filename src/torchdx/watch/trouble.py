@@ -17,7 +17,7 @@ from torchdx.watch.models import Models
 from torchdx.watch.origin import first_nonfinite
 from torchdx.watch.places import Place, user_place
 from torchdx.watch.session import Session, last_error
-from torchdx.watch.tensors import is_plain, number
+from torchdx.watch.tensors import is_plain, number, root_of
 
 _MOST_WARNINGS = 50
 _REFUSED = re.compile(
@@ -42,8 +42,8 @@ class Trouble:
         self._keep_warnings()
 
     def _backward(self, tensors: Any, *_: Any) -> None:
-        root = tensors if isinstance(tensors, Tensor) else next(iter(tensors), None)
-        if not isinstance(root, Tensor) or root.device.type != "cpu" or root.numel() != 1:
+        root = root_of(tensors)
+        if root is None or root.device.type != "cpu" or root.numel() != 1:
             return
         if not self._found and not math.isfinite(number(root)):
             self._found = True

@@ -18,6 +18,7 @@ from torchdx.watch.losses import FUNCTIONS
 from torchdx.watch.models import walk
 from torchdx.watch.places import Place, user_place
 from torchdx.watch.session import Session
+from torchdx.watch.tensors import root_of
 
 LATEST = 8
 """Steps kept of each model, besides the first."""
@@ -188,8 +189,8 @@ class Diary:
         if not self.session.looking or not self._calls:
             return
         with self.session.governor.look():
-            root = tensors if isinstance(tensors, Tensor) else next(iter(tensors), None)
-            if isinstance(root, Tensor) and root.numel() == 1:
+            root = root_of(tensors)
+            if root is not None and root.numel() == 1:
                 self._keep_objective(root)
 
     def _keep_objective(self, root: Tensor) -> None:
