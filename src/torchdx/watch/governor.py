@@ -28,8 +28,9 @@ LOOKS = 0.6
 """Part of the share that looks may take; the rest is for what the books miss: following steps, torch's slower way to
 call a module while a hook is in (measured on a residual net and a GPT-like model, see bench/)."""
 
-LIGHT = 50e-6
-"""Seconds that following one step without looking costs (measured: 35 to 60 microseconds on a 2 GHz core)."""
+LIGHT = 150e-6
+"""Seconds that following one step without looking costs, until it is measured (120 to 300 microseconds were, of small
+models on a 2 GHz core)."""
 
 clock = time.perf_counter
 
@@ -46,6 +47,8 @@ class Governor:
         self._paid_at = self.began
         self._cost = 0.0
         self._step = 1.0
+        self._followed = 0.0
+        self._light = LIGHT
 
     @property
     def elapsed(self) -> float:
@@ -67,17 +70,24 @@ class Governor:
             self.charge(clock() - start)
             self._worked += time.thread_time() - worked
 
+    def follow(self, seconds: float) -> None:
+        """Book what a probe took besides the looks within it."""
+        self.spent += seconds
+        self._followed += seconds
+
     def learn(self, cost: float) -> None:
         """What a whole look just cost, to judge the next by: dear looks are believed at once, cheap ones slowly."""
         self._cost = max(cost, 0.8 * self._cost + 0.2 * cost)
 
     def took(self, seconds: float) -> None:
-        """How long a step took that was followed: an average that one long pause does not spoil."""
+        """How long a step took that was followed, and following it: averages that one long pause does not spoil."""
         self._step += 0.2 * (min(seconds, 2 * self._step) - self._step)
+        self._light += 0.2 * (min(self._followed, 2 * self._light) - self._light)
+        self._followed = 0.0
 
     def nap(self) -> int:
         """How many steps to sleep through, so that following the others costs a fifth of the share at most."""
-        return int(2 * LIGHT / (0.2 * self.share * self._step)) if self._step > 0 else 0
+        return int(2 * self._light / (0.2 * self.share * self._step)) if self._step > 0 else 0
 
     def affords_look(self) -> bool:
         """May a step be looked at?"""

@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from torchdx.watch.governor import FIRST, TRAININGS, Governor
+from torchdx.watch.governor import FIRST, TRAININGS, Governor, clock
 from torchdx.watch.mail import Mail
 from torchdx.watch.tensors import is_free
 from torchdx.watch.weave import CannotWeave, weave
@@ -82,6 +82,8 @@ class Session:
             if not is_free():
                 return
             self.active = False  # whatever the bodies call is not the patient's doing
+            governor = self.governor
+            start, booked = clock(), governor.spent
             try:
                 with torch._C.DisableTorchFunction():  # nor seen or changed by a mode of the patient's
                     for body in armed:
@@ -89,6 +91,7 @@ class Session:
             except Exception as error:
                 self._strike(armed, body, error)
             finally:
+                governor.follow(clock() - start - (governor.spent - booked))
                 self.active = not self.gone
 
         return probe
