@@ -16,7 +16,8 @@ OURS = Path(__file__).parent / "programs"
 UNSEEN = Path(__file__).parent / "unseen"
 ZOO = ROOT / "tests" / "healthy"
 
-PARTS = "ABC"
+PARTS = "AB" + "".join(sorted(folder.name for folder in UNSEEN.iterdir() if any(folder.glob("*.py"))))
+"""The parts of the matrix: two of programs that rules were made with, and one for each folder of unseen ones."""
 
 WORSE, LEAST = 1.2, 0.01
 """A sick program's error over that of its healthy base, and by how much it must lie above it in any case."""
@@ -44,16 +45,15 @@ class Case:
 
     @property
     def part(self) -> str:
-        """A, B or C: a program and all that is planted in it lie in one part."""
+        """A program and all that is planted in it lie in one part."""
         return part_of(self.name)
 
 
 def part_of(program: str) -> str:
-    """The part that a program lies in, by its name: C if its base is of the unseen ones, else A or B by its hash."""
+    """The part that a program lies in, by its name: its base's folder if it was unseen, else A or B by its hash."""
     base = program.partition(":")[0]
-    if (UNSEEN / f"{base}.py").exists():
-        return "C"
-    return "AB"[hashlib.sha256(base.encode()).digest()[0] % 2]
+    unseen = next(UNSEEN.glob(f"*/{base}.py"), None)
+    return unseen.parent.name if unseen else "AB"[hashlib.sha256(base.encode()).digest()[0] % 2]
 
 
 def written(folder: Path) -> list[Case]:
@@ -64,7 +64,7 @@ def written(folder: Path) -> list[Case]:
 
 
 def _healthy(folder: Path) -> Iterator[Case]:
-    for place in (OURS, UNSEEN, ZOO):
+    for place in (*_planted_in(), ZOO):
         for file in sorted(place.glob("*.py")):
             yield Case(file.stem, Path(shutil.copy(file, folder)))
         for file in sorted(place.glob("*/train.py")):
@@ -83,7 +83,11 @@ def _sick(folder: Path) -> Iterator[Case]:
 
 def source_of(program: str) -> str:
     """The healthy program that faults are planted in."""
-    return next(file for place in (OURS, UNSEEN) if (file := place / f"{program}.py").exists()).read_text()
+    return next(file for place in _planted_in() if (file := place / f"{program}.py").exists()).read_text()
+
+
+def _planted_in() -> list[Path]:
+    return [OURS, *sorted(UNSEEN.iterdir())]
 
 
 def _slug(words: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from statistics import median
 from typing import Any
@@ -29,20 +29,25 @@ Healthy are the programs in `programs/` and `unseen/` and those of `tests/health
 exact edits of text, in the programs of the first two. A planted fault counts only if the program then scores clearly
 worse on data that it was not trained on, or if it is provably wrong for a reason that `faults/` gives.
 
-Rules are made and thresholds are set on the parts **A** and **B**, parted by the name of the healthy base. They are
-judged on **C**: the programs in `unseen/`, written with their faults by people who had seen no rule, and run under the
-watcher for the first time when the rules were done. A base and all that is planted in it lie in one part.
+Rules were made and thresholds set on the parts **A** and **B**, parted by the name of the healthy base. Every further
+part, a folder of `unseen/`, was written with its faults by people who had seen no rule, and judged the rules once, when
+it was run for the first time: that is what *As first judged* tells. Afterwards its misses were looked at and mended as
+well, so what the table under *Detection* says of it is a check that nothing was lost, and no longer a judgement.
+A base and all that is planted in it lie in one part.
 """
 
+NAMED = "{part}, of kinds that a rule names"
 
-def page(told: Sequence[Told]) -> str:
-    """The whole page, in Markdown."""
-    healthy = [one for one in told if one["kind"] is None and one["status"] == 0]
+
+def page(told: Sequence[Told], firsts: Mapping[str, Mapping[str, int]]) -> str:
+    """The whole page, in Markdown; `firsts` holds the counts of each unseen part's first run."""
+    healthy = _healthy(told)
     sick = counted(told)
     intro = INTRO.format(healthy=len(healthy), sick=len(sick), kinds=len({one["kind"] for one in sick}))
     sections = {
         "": intro,
-        "Detection": f"{_summary(healthy, sick)}\n\n{SUMMARY}",
+        "As first judged": _first_judged(firsts),
+        "Detection": f"{_summary(told)}\n\n{SUMMARY}",
         "By kind of fault": _by_kind(sick),
         "How sure": f"{SURE}\n\n{_reliability([*healthy, *sick])}",
         "How soon": _how_soon(sick),
@@ -77,28 +82,59 @@ SUMMARY = """\
 warning or an error."""
 
 
-def _summary(healthy: Sequence[Told], sick: Sequence[Told]) -> str:
-    header = ["part", "sick", "first", "among three", "consequence", "healthy", "false alarms"]
+SUMMARY_HEADER = ["part", "sick", "first", "among three", "consequence", "healthy", "false alarms"]
+
+
+def _summary(told: Sequence[Told]) -> str:
+    parts = {part: [part] for part in sorted({one["part"] for one in told})}
+    rows = [
+        _row(name, counts([one for one in told if one["part"] in of]))
+        for name, of in (parts | {"all": [*parts]}).items()
+    ]
+    return markdown([SUMMARY_HEADER, *rows])
+
+
+def _first_judged(firsts: Mapping[str, Mapping[str, int]]) -> str:
     rows = []
-    for name, parts in (("A (setting)", "A"), ("B (setting)", "B"), ("C (judging)", "C"), ("all", "ABC")):
-        well = [one for one in healthy if one["part"] in parts]
-        ill = [one for one in sick if one["part"] in parts]
-        rows.append([name, *_found(ill), str(len(well)), _share(sum(bool(alarms(one)) for one in well), well)])
-        if parts == "C":
-            rows.append(["C, of kinds that a rule names", *_found([one for one in ill if one["truth"]]), "", ""])
-    return markdown([header, *rows])
+    for part, first in firsts.items():
+        rows.append(_row(part, first))
+        named = {what: first[f"{what} of kinds named"] for what in ("sick", "first", "three", "under")}
+        rows.append(_row(NAMED.format(part=part), named))
+    return markdown([SUMMARY_HEADER, *rows])
 
 
-def _found(ill: Sequence[Told]) -> list[str]:
-    """How many sick programs there are, and of how many the true cause was told, and where."""
-    first = sum(place(one) == 1 for one in ill)
-    three = sum((place(one) or 99) <= 3 for one in ill)
-    under = sum(place(one) is None and one["known_at"] is not None for one in ill)
-    return [str(len(ill)), _share(first, ill), _share(three, ill), str(under)]
+def counts(told: Sequence[Told]) -> dict[str, int]:
+    """Of these programs: how many are sick, of how many the true cause was told and where; and the false alarms.
+
+    The same once more for faults of kinds that a rule names.
+    """
+    sick, well = counted(told), _healthy(told)
+    named = {f"{what} of kinds named": n for what, n in _found([one for one in sick if one["truth"]]).items()}
+    return {**_found(sick), "healthy": len(well), "alarms": sum(bool(alarms(one)) for one in well), **named}
 
 
-def _share(count: int, whole: Sequence[Told]) -> str:
-    return f"{count} ({100 * count / len(whole):.1f} %)" if whole else "-"
+def _found(sick: Sequence[Told]) -> dict[str, int]:
+    return {
+        "sick": len(sick),
+        "first": sum(place(one) == 1 for one in sick),
+        "three": sum((place(one) or 99) <= 3 for one in sick),
+        "under": sum(place(one) is None and one["known_at"] is not None for one in sick),
+    }
+
+
+def _row(name: str, count: Mapping[str, int]) -> list[str]:
+    sick, healthy = count["sick"], count.get("healthy")
+    well = ["", ""] if healthy is None else [str(healthy), _share(count["alarms"], healthy)]
+    return [name, str(sick), _share(count["first"], sick), _share(count["three"], sick), str(count["under"]), *well]
+
+
+def _healthy(told: Sequence[Told]) -> list[Told]:
+    """The healthy programs that ran to their end."""
+    return [one for one in told if one["kind"] is None and one["status"] == 0]
+
+
+def _share(count: int, whole: int) -> str:
+    return f"{count} ({100 * count / whole:.1f} %)" if whole else "-"
 
 
 def _by_kind(sick: Sequence[Told]) -> str:

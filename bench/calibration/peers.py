@@ -1,7 +1,7 @@
 """The same programs under the peers: which of them name the true cause, and which cry wolf on the healthy ones.
 
-Needs an environment with torch, scikit-learn and the peers in it (`--python`); the programs are those of part C, which
-no rule of ours was made with, as `run.py` left them. What a peer says names the cause if it matches the words of
+Needs an environment with torch, scikit-learn and the peers in it (`--python`); the programs are those of the last
+unseen part, as `run.py` left them. What a peer says names the cause if it matches the words of
 `CAUSES` for one of the rules that count as the truth; the words are kept wide, in the peers' favour. Answers are kept
 beside the programs, so that a run that was cut off goes on.
 """
@@ -22,6 +22,7 @@ from typing import Any
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent))
 
+from matrix import PARTS  # noqa: E402
 from publish import publish  # noqa: E402
 
 PEERS = ("torch-audit", "training-doctor", "trainpulse", "torchmortem")
@@ -163,7 +164,7 @@ def main() -> None:
     parser.add_argument("--peers", nargs="*", default=PEERS)
     options = parser.parse_args()
     everything = json.loads((HERE / "readings.json").read_text())["programs"]
-    programs = [one for one in everything if one["part"] == "C"]
+    programs = [one for one in everything if one["part"] == PARTS[-1]]
     scripts = {one["program"]: options.programs / one["script"] for one in programs}
 
     folder = options.programs.parent / "peers"

@@ -4,6 +4,9 @@ Every program is run watched, examined together with its source as `torchdx run`
 `README.md` tells how many true causes were named, how many false alarms there were, and where the healthy and the sick
 lie on every threshold. Each part is weighed by the experience that the others give; all of it is then put into the
 package. Records are kept: a second run only examines, unless a program or a probe has changed.
+
+`--first PART` runs one unseen part for the first time, by the experience that the package has, and keeps in
+`firsts.json` what it showed: that cannot be had twice.
 """
 
 from __future__ import annotations
@@ -20,7 +23,7 @@ from typing import Any
 
 from examining import answer, said
 from matrix import PARTS, ROOT, Case, is_worse, part_of, score_of, written
-from page import page
+from page import counts, page
 from running import Ran, run_all
 from torchdx.exam import experience
 from torchdx.exam.experience import Case as Known
@@ -28,33 +31,41 @@ from torchdx.exam.experience import Experience
 from torchdx.rules import all_rules, explanations, name_of
 
 HERE = Path(__file__).parent
+FIRSTS = HERE / "firsts.json"
 
 
 def main() -> None:
     """Run, examine, and write down."""
     options = _options()
+    if options.first in first_runs():
+        sys.exit(f"Part {options.first} has been judged: a second first run there is not.")
     os.environ["OMP_NUM_THREADS"] = "1"
     began = time.monotonic()
-    cases = [case for case in written(options.work / "programs") if options.only in case.name]
+    asked = [case for case in written(options.work / "programs") if options.only in case.name]
+    cases = [case for case in asked if not options.first or case.part == options.first]
     print(f"{len(cases)} programs", file=sys.stderr)
     ran = list(_counted(cases, options))
     print(f"run after {time.monotonic() - began:.0f} s", file=sys.stderr)
     with ProcessPoolExecutor(options.at_once) as pool:
         heard = list(pool.map(said, [case.script for case in cases], [one.record for one in ran]))
         known = [remembered(case, words) for case, words in zip(cases, heard, strict=True)]
-        others = {part: experience_of(known, besides=part) for part in PARTS}
+        others = {part: experience_of(known, besides=part) for part in PARTS if not options.first}
+        others |= {part: experience.experience_kept() for part in options.first}
         told = list(pool.map(_examined, cases, ran, heard, [others[case.part] for case in cases]))
     healthy = {one["base"]: one["score"] for one in told if one["kind"] is None}
     for one in told:
         crashed = one["status"] != 0
         one["worse"] = crashed or is_worse(one["base"], one["score"], healthy.get(one["base"])) if one["kind"] else None
     print(f"examined after {time.monotonic() - began:.0f} s", file=sys.stderr)
-    if options.only or options.deep:
-        print(page(told))
+    if options.first and not options.only:
+        kept = {**first_runs(), options.first: counts(told)}
+        FIRSTS.write_text(json.dumps(kept, indent=1) + "\n")
+    if options.only or options.deep or options.first:
+        print(page(told, first_runs()))
         return
     lines = ",\n".join(json.dumps(one) for one in told)
     (HERE / "readings.json").write_text(f'{{"programs": [\n{lines}\n]}}\n')
-    (HERE / "README.md").write_text(page(told))
+    (HERE / "README.md").write_text(page(told, first_runs()))
     keep(one for one, program in zip(known, told, strict=True) if one and (program["worse"] is not False))
 
 
@@ -64,8 +75,15 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--work", type=Path, default=ROOT / "build" / "calibration", help="where records are kept")
     parser.add_argument("--any-probes", action="store_true", help="take kept records though the probes have changed")
     parser.add_argument("--only", default="", metavar="WORDS", help="only programs with these words in their name")
+    parser.add_argument("--first", default="", metavar="PART", help="judge an unseen part, once")
     parser.add_argument("--deep", action="store_true", help="watch as with --deep; prints its page and keeps none")
     return parser.parse_args()
+
+
+def first_runs() -> dict[str, dict[str, int]]:
+    """What each unseen part showed when it was run for the first time."""
+    told: dict[str, dict[str, int]] = json.loads(FIRSTS.read_text()) if FIRSTS.exists() else {}
+    return told
 
 
 def _counted(cases: Sequence[Case], options: argparse.Namespace) -> Iterator[Ran]:
