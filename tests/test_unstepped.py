@@ -1,4 +1,4 @@
-"""Runs in which no optimizer steps: an error where there were gradients, a note where nothing was done at all."""
+"""Runs in which no optimizer steps: an error where there were gradients, less where nothing was done."""
 
 from __future__ import annotations
 
@@ -30,6 +30,24 @@ ONLY_USED = """
 with torch.no_grad():
     print(model(x).mean().item())
 """
+USED_OFTEN = """
+for _ in range(20):
+    with torch.no_grad():
+        print(model(x).mean().item())
+"""
+LOADED = (
+    """
+model.load_state_dict({name: value + 1 for name, value in model.state_dict().items()})
+"""
+    + USED_OFTEN
+)
+SEARCHED = """
+for _ in range(20):
+    with torch.no_grad():
+        for p in model.parameters():
+            p += 0.1 * torch.randn_like(p)
+        print(model(x).mean().item())
+"""
 BY_HAND = """
 for i in range(40):
     nn.functional.mse_loss(model(x), y).backward()
@@ -40,7 +58,11 @@ for i in range(40):
 """
 
 
-@pytest.mark.parametrize(("body", "severities"), [(NEVER, ["error"]), (ONLY_USED, ["note"]), (BY_HAND, [])])
+CASES = [(NEVER, ["error"]), (ONLY_USED, ["note"]), (USED_OFTEN, ["warning"])]
+CASES += [(LOADED, []), (SEARCHED, []), (BY_HAND, [])]
+
+
+@pytest.mark.parametrize(("body", "severities"), CASES)
 def test_a_run_without_a_step(body: str, severities: list[str], tmp_path: Path) -> None:
     script = tmp_path / "program.py"
     script.write_text(dedent(BEGIN + body))

@@ -7,10 +7,12 @@ is not in it, `proven` says why the program is wrong all the same.
 
 from __future__ import annotations
 
-from faults import first, pictures, sequences
+from faults import c_pictures, c_sequences, d_scenes, d_sounds, first
 from faults.fault import KINDS, Fault
 
-SCORES = {**first.SCORES, **sequences.SCORES, **pictures.SCORES}
-PLANTED = (*first.PLANTED, *sequences.PLANTED, *pictures.PLANTED)
+_SETS = (first, c_sequences, c_pictures, d_sounds, d_scenes)
+
+SCORES = {program: meaning for one in _SETS for program, meaning in one.SCORES.items()}
+PLANTED = tuple(fault for one in _SETS for fault in one.PLANTED)
 
 __all__ = ["KINDS", "PLANTED", "SCORES", "Fault"]

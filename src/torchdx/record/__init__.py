@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
+from torchdx.finding import Site
 from torchdx.record.anatomy import Layer, Loader, LossUse, Optimizer, Parameter, Phase, site_of
 from torchdx.record.answers import Answers, answers_of
 from torchdx.record.clips import Clip, clips_of
@@ -27,6 +28,7 @@ from torchdx.record.progress import Progress, progress_of
 from torchdx.record.schedules import Schedule, schedules_of
 from torchdx.record.series import Series
 from torchdx.record.states import Load
+from torchdx.record.twins import Twin, twins_of
 
 __all__ = [
     "Answers",
@@ -49,6 +51,7 @@ __all__ = [
     "Record",
     "Schedule",
     "Series",
+    "Twin",
     "UnreadableRecord",
     "site_of",
 ]
@@ -241,6 +244,17 @@ class Record:
     def schedules(self) -> Sequence[Schedule]:
         """How each schedule of a learning rate was followed, in a run that could say so at its end."""
         return schedules_of(self)
+
+    @cached_property
+    def twins(self) -> Sequence[Twin]:
+        """Every untrained copy of a trained module that was there when training began, or came later."""
+        return twins_of(self.process.all("twin"))
+
+    @property
+    def idle_updates(self) -> Sequence[Site]:
+        """Lines that would update one module from another, and were never reached; asked where a copy stood still."""
+        told = self.process.last("idle_update").get("sites", ())
+        return [site for place in told if (site := site_of(place)) is not None]
 
     def phases(self, what: str) -> list[Phase]:
         """The phases of this kind: "train" or "eval"."""

@@ -146,7 +146,10 @@ class Optimizer:
 
 @dataclass(frozen=True)
 class Loader:
-    """A DataLoader; `order` is "sequential", "random" or the sampler's class."""
+    """A DataLoader; `order` is "sequential", "random" or the sampler's class.
+
+    Of a `WeightedRandomSampler`, `weights` is how many it has, and `weighted` where it was made.
+    """
 
     id: int
     site: Site | None
@@ -158,6 +161,8 @@ class Loader:
     samples: int | None
     dataset: str
     looks: tuple[Fact, ...] = ()
+    weights: int | None = None
+    weighted: Site | None = None
 
 
 @dataclass(frozen=True)

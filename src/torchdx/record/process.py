@@ -156,6 +156,8 @@ class Process:
                 samples=fact.get("samples"),
                 dataset=fact.get("dataset", ""),
                 looks=tuple(batches[fact["id"]]),
+                weights=fact.get("weights"),
+                weighted=site_of(fact.get("weighted")),
             )
             for fact in self.all("loader")
         )

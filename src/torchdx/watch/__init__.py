@@ -63,6 +63,7 @@ def _attach(folder: Path, overhead: float, max_steps: int | None, deep: bool = F
     from torchdx.watch.carry import Carry
     from torchdx.watch.dependence import Dependence
     from torchdx.watch.derivatives import Derivatives
+    from torchdx.watch.drawn import Drawn
     from torchdx.watch.floors import Floors
     from torchdx.watch.governor import Governor
     from torchdx.watch.gradients import Gradients
@@ -84,11 +85,13 @@ def _attach(folder: Path, overhead: float, max_steps: int | None, deep: bool = F
     from torchdx.watch.schedules import Schedules
     from torchdx.watch.session import Session
     from torchdx.watch.shares import Shares
+    from torchdx.watch.similarities import Similarities
     from torchdx.watch.states import States
     from torchdx.watch.structure import Structure
     from torchdx.watch.symmetry import Symmetry
     from torchdx.watch.tested import Tested
     from torchdx.watch.trouble import Trouble
+    from torchdx.watch.twins import Twins
     from torchdx.watch.unstepped import Unstepped
     from torchdx.watch.writer import Writer
 
@@ -98,14 +101,16 @@ def _attach(folder: Path, overhead: float, max_steps: int | None, deep: bool = F
     session.write("torch", version=torch.__version__, threads=torch.get_num_threads(), before=born)
     models = Models(session)
     States(session, models)
-    Outputs(session, models)
+    Drawn(session, models)
+    outputs = Outputs(session, models)
     Norms(session, models)
     Modes(session, models)
     Tested(session, models)
     Symmetry(session, models)
     gradients = Gradients(session, models)
     optimizers = Optimizers(session, models, gradients)
-    Unstepped(session, models, optimizers)
+    Twins(session, models, optimizers)
+    Unstepped(session, models, optimizers, outputs)
     Schedules(session, optimizers)
     Penalties(session)
     Bonuses(session)
@@ -116,6 +121,7 @@ def _attach(folder: Path, overhead: float, max_steps: int | None, deep: bool = F
     Trouble(session, models, lines)
     Broadcasts(session, lines)
     Floors(session, lines)
+    Similarities(session, lines)
     phases = Phases(session, models)
     Carry(session, models, Graphs(session), phases)
     Losses(session, phases)

@@ -31,6 +31,11 @@ _APART = {
 _IGNORED = {"cross_entropy": 4, "nll_loss": 4}
 
 
+def spaced(step: int) -> int:
+    """The step from which on what was told at this one is due again."""
+    return max(step + 1, math.ceil(SPACING * step))
+
+
 class Answers:
     """Tells, from time to time until the very end, how the answers at each place are."""
 
@@ -46,7 +51,7 @@ class Answers:
     def tell(self, name: str, arguments: tuple[Any, ...], value: float | None, place: Place | None, phase: str) -> None:
         """Write down the answers of one batch, where they can be read."""
         step = self.session.step
-        self._next[name, str(place), phase] = max(step + 1, math.ceil(SPACING * step))
+        self._next[name, str(place), phase] = spaced(step)
         if not isinstance(arguments[0], Tensor):
             return
         told: dict[str, Any] = {}

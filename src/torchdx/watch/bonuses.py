@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from torchdx.watch.answers import SPACING
+from torchdx.watch.answers import spaced
 from torchdx.watch.penalties import FORWARD, terms_of
 from torchdx.watch.places import user_place
 from torchdx.watch.session import Session
@@ -52,7 +52,7 @@ class Bonuses:
             if found is None:
                 self._missed += 1
                 return
-            self._next, self._missed = max(step + 1, math.ceil(SPACING * step)), 0
+            self._next, self._missed = spaced(step), 0
             bonus, entropy, most = found
             told = {"objective": number(root), "bonus": bonus, "entropy": entropy, "most": most}
             self.session.write("bonus", step=self.session.step + 1, site=user_place(2), **told)

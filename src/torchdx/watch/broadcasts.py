@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from torchdx.watch.answers import SPACING
+from torchdx.watch.answers import spaced
 from torchdx.watch.lines import Lines
 from torchdx.watch.places import Place, user_place
 from torchdx.watch.session import Session
@@ -76,7 +75,7 @@ class Broadcasts:
         """Is this the step for it? All backward passes of one step are."""
         step = self.session.step
         if step >= self._next:
-            self._now, self._next = step, max(step + 1, math.ceil(SPACING * step))
+            self._now, self._next = step, spaced(step)
         return step == self._now
 
     def _write(self, place: Place | None, **told: Any) -> None:

@@ -10,7 +10,7 @@ import argparse
 import logging
 import time
 import types
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from torchdx.watch.deep.dependency import batch_mixing, future_leak, target_given
 from torchdx.watch.deep.diary import Diary, Subject, state_of
 from torchdx.watch.deep.episode import CannotKeep, Episode
+from torchdx.watch.deep.padding import Padding, padding_counted, padding_of
 from torchdx.watch.deep.route import number_of
 from torchdx.watch.deep.specimen import CannotReplay, Specimen, apart, duplicate
 from torchdx.watch.models import Models, walk
@@ -43,6 +44,9 @@ SAMPLES = 7
 CALLS = 14
 """Calls of a model that its experiments take, at most."""
 
+PADDED = 3
+"""Calls with the whole batch that last as long as the experiment with its padding, at most."""
+
 SHARE, LITTLE = 0.01, 0.04
 """Of the run's time, what the experiments may take; or seconds of the processor, if that is more."""
 
@@ -61,6 +65,11 @@ class Kept:
     seconds: float
     formula: bool = False
     """Is the loss one written by hand, so that only the model's output is known?"""
+    padding: Padding | None = None
+    state: dict[str, Tensor] = field(default_factory=dict)
+    """Of a model that is given padding: its own tensors, which will be what was learnt."""
+    places: set[int] = field(default_factory=set)
+    """How many places the samples of its batches have, padding and all."""
 
 
 class Dependence(Diary):
@@ -99,12 +108,14 @@ class Dependence(Diary):
 
     def _keep_objective(self, root: Tensor) -> None:
         super()._keep_objective(root)
-        if self._kept or self._losses or len(self._calls) != 1:
+        if self._losses or len(self._calls) != 1:
             return
         [(call, path)] = self._calls.values()  # of a loss written by hand only the model's output is known
         subject = self.subjects.get(id(call.module))
         output = self._output
-        if subject is None or output is None or output.dim() not in (1, 2) or not output.is_floating_point():
+        if subject is None or (self._kept and subject.number not in self._kept):
+            return
+        if output is None or output.dim() not in (1, 2) or not output.is_floating_point():
             return
         value = _spread(output.detach(), "mean")
         step = self.session.step + 1
@@ -114,7 +125,10 @@ class Dependence(Diary):
 
     def _keep(self, subject: Subject, episode: Episode) -> None:
         """Copy the model as it is now, before the step, if that is cheap and harms nobody."""
-        if subject.number in self._kept or len(self._kept) >= MODELS:
+        known = self._kept.get(subject.number)
+        if known is not None and known.padding is not None:
+            known.places |= known.padding.places_in(episode)
+        if known is not None or len(self._kept) >= MODELS:
             return
         size = sum(tensor.numel() * tensor.element_size() for tensor in state_of(subject.module).values())
         if size > LARGEST or episode.bytes > LARGEST or not is_contained(subject.module):
@@ -130,7 +144,10 @@ class Dependence(Diary):
         state = {name: tensor.detach() for name, tensor in state_of(twin).items()}
         copied = Subject(twin, subject.number, subject.began, state, kept)
         copied.latest.append(kept)
-        self._kept[subject.number] = Kept(copied, numbers, self._seconds, episode.function is _spread)
+        found = Kept(copied, numbers, self._seconds, episode.function is _spread, padding_of(kept))
+        if found.padding is not None:
+            found.state, found.places = state_of(subject.module), {found.padding.places}
+        self._kept[subject.number] = found
 
     # --- at the end
 
@@ -155,7 +172,10 @@ class Dependence(Diary):
         except Exception:  # whatever the model is: it is not understood well enough
             return
         first, share = specimen.first, max(0.25, min(1.0, SAMPLES / specimen.first.samples))
-        if (time.thread_time() - began) * share * CALLS > allowed:
+        taken = time.thread_time() - began
+        if kept.padding is not None and taken * PADDED <= allowed:
+            self.session.write("padding", **_padding_counted(kept, specimen))
+        if taken * share * CALLS > allowed:
             return
         told = {"module": kept.subject.number, "fn": first.name, "site": first.place, "steps": [first.step]}
         self.session.write(
@@ -174,6 +194,15 @@ class Dependence(Diary):
 
 
 _EXPERIMENTS = {"batch_mixing": batch_mixing, "future_leak": future_leak, "target_given": target_given}
+
+
+def _padding_counted(kept: Kept, specimen: Specimen) -> dict[str, Any]:
+    assert kept.padding is not None
+    try:
+        told = padding_counted(specimen, specimen.first, kept.padding, kept.state)
+    except Exception as problem:
+        told = {"why": f"the experiment failed ({type(problem).__name__})"}
+    return told | {"batches": sorted(kept.places)}
 
 
 def _spread(given: Tensor, reduction: str) -> Tensor:

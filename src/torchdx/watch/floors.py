@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from typing import Any, NamedTuple, TypeAlias
 
 import torch
 from torch import Tensor
 
-from torchdx.watch.answers import SPACING
+from torchdx.watch.answers import spaced
 from torchdx.watch.lines import Lines
 from torchdx.watch.places import Place, user_place
 from torchdx.watch.session import Session
@@ -67,7 +66,7 @@ class Floors:
             if found is None:
                 self._missed += 1
                 return
-            self._next, self._missed = max(step + 1, math.ceil(SPACING * step)), 0
+            self._next, self._missed = spaced(step), 0
             self.session.write(
                 "falling", step=step + 1, site=place, operation=found.term.edge[0].name(), sign=found.term.sign
             )

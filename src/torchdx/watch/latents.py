@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.distributions import Independent, Normal
 
-from torchdx.watch.answers import SPACING
+from torchdx.watch.answers import spaced
 from torchdx.watch.formulas import gaussian_in
 from torchdx.watch.places import Place, user_place
 from torchdx.watch.session import Session
@@ -37,7 +36,7 @@ class Latents:
             return
         if any(place != WRITTEN_OUT for place in self._next):  # it is told where it is computed
             return
-        self._next[WRITTEN_OUT] = max(step + 1, math.ceil(SPACING * step))
+        self._next[WRITTEN_OUT] = spaced(step)
         if root.device.type != "cpu" or root.grad_fn is None:
             return
         with self.session.governor.look():
@@ -56,7 +55,7 @@ class Latents:
         place = user_place(2)
         if step < self._next.get(str(place), 0):
             return
-        self._next[str(place)] = max(step + 1, math.ceil(SPACING * step))
+        self._next[str(place)] = spaced(step)
         with self.session.governor.look():
             units = _by_unit(_inner(given), _inner(prior))
             if units is not None:

@@ -6,7 +6,7 @@ import weakref
 from typing import Any
 
 from torch import Tensor
-from torch.utils.data import DataLoader, RandomSampler, SequentialSampler
+from torch.utils.data import DataLoader, RandomSampler, SequentialSampler, WeightedRandomSampler
 from torch.utils.data.dataloader import _BaseDataLoaderIter
 
 from torchdx.watch.governor import clock
@@ -30,17 +30,22 @@ class Loaders:
         self.optimizers = optimizers
         self._made: dict[int, tuple[weakref.ref[Any], Place | None, int | None]] = {}
         self._passes: dict[int, tuple[weakref.ref[Any], int, int]] = {}
+        self._weighted: dict[int, tuple[weakref.ref[Any], Place | None]] = {}
         self._count = 0
         self._turn = 0
         self._seen: dict[int, int] = {}
         self._asked = 0.0
         session.weave(DataLoader.__init__, after=self._constructed)
+        session.weave(WeightedRandomSampler.__init__, after=self._weighed)
         session.weave(_BaseDataLoaderIter.__init__, after=self._started)
         session.weave(_BaseDataLoaderIter.__next__, before=self._asks, after=self._gives)
         session.weave(_BaseDataLoaderIter._reset, before=self._resets)
 
     def _constructed(self, _: None, loader: Any, *__: Any) -> None:
         self._made[id(loader)] = (weakref.ref(loader), user_place(2, skip_constructor_of=loader), None)
+
+    def _weighed(self, _: None, sampler: Any, *__: Any) -> None:
+        self._weighted[id(sampler)] = (weakref.ref(sampler), user_place(2, skip_constructor_of=sampler))
 
     def _started(self, _: None, iterator: Any, loader: Any, *__: Any) -> None:
         self._turn += 1
@@ -83,7 +88,16 @@ class Loaders:
             batches=_length(loader),
             samples=_length(loader.dataset),
             dataset=type(loader.dataset).__name__,
+            **self._weights(loader.batch_sampler if custom else None, sampler),
         )
+
+    def _weights(self, batches: Any, sampler: Any) -> dict[str, Any]:
+        """How many samples a sampler has a weight for, and where it was made."""
+        inner = getattr(batches, "sampler", sampler)
+        if type(inner) is not WeightedRandomSampler:
+            return {}
+        ref, place = self._weighted.get(id(inner), (None, None))
+        return {"weights": _length(inner.weights), "weighted": place if ref is not None and ref() is inner else None}
 
     def _asks(self, _: Any) -> None:
         self._asked = clock()

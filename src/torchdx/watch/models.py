@@ -37,6 +37,8 @@ class Models:
         self._models = 0
         self._awaited: list[tuple[tuple[type[nn.Module], ...], Callable[[], None]]] = []
         self.at_equal_rows: Callable[[int, Tensor, nn.Module | None], None] | None = None
+        self.at_layer: Callable[[int, nn.Module], None] | None = None
+        self.at_frozen: Callable[[int, Tensor], None] | None = None
         session.weave(nn.Module.__init__, after=self._constructed)
         session.weave(nn.Module.__setstate__, after=self._restored)
         session.weave_bare(nn.Module.train, self._switched)
@@ -64,6 +66,10 @@ class Models:
     def fill(self, module: nn.Module, besides: Collection[str] = ()) -> None:
         """Its weights, but for these, come from elsewhere: whoever leaves them alone may mean to."""
         self._loaded.update((id(p), weakref.ref(p)) for name, p in named_parameters(module) if name not in besides)
+
+    def is_filled(self, parameter: Tensor) -> bool:
+        """Did its values come from elsewhere?"""
+        return id(parameter) in self._loaded and self._loaded[id(parameter)]() is parameter
 
     # --- numbers
 
@@ -144,6 +150,10 @@ class Models:
                 living.append(module)
         return living
 
+    def roots(self) -> list[nn.Module]:
+        """The living modules that no other contains, in use or not."""
+        return self._roots()
+
     def _roots(self) -> list[nn.Module]:
         living = self._living()
         inside = {id(child) for module in living for child in module._modules.values() if child is not None}
@@ -191,6 +201,8 @@ class Models:
         for own, parameter in module._parameters.items():
             if parameter is not None:
                 parameters[own] = self._write_parameter(parameter, f"{name}.{own}" if name else own, model, module)
+        if parameters and self.at_layer:
+            self.at_layer(self._count, module)
         built = self._built.get(id(module))
         self.session.write(
             "module",
@@ -225,6 +237,8 @@ class Models:
         initial = _first_look(parameter)
         if initial.get("rows_equal") and self.at_equal_rows:
             self.at_equal_rows(number, parameter, module)
+        if not parameter.requires_grad and self.at_frozen:
+            self.at_frozen(number, parameter)
         self.session.write(
             "param",
             id=number,
@@ -234,7 +248,7 @@ class Models:
             dtype=str(parameter.dtype).removeprefix("torch."),
             device=parameter.device.type,
             trainable=parameter.requires_grad,
-            loaded=id(parameter) in self._loaded and self._loaded[id(parameter)]() is parameter,
+            loaded=self.is_filled(parameter),
             initial=initial,
         )
         return number

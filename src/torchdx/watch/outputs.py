@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from torchdx.watch.governor import clock
 from torchdx.watch.highways import Highways
+from torchdx.watch.masks import Masks
 from torchdx.watch.models import Models
 from torchdx.watch.pairs import Pairs
 from torchdx.watch.places import user_place
@@ -32,7 +33,7 @@ _PASSES_ON = (
 )
 """Operations that leave an activation what it is, where they have only one operand with a gradient."""
 _MOST_PASSED = 4
-_MOST_IDLE = 64
+_MOST_IDLE, _MOST_UNTRAINED = 64, 512
 _MOST_LAYERS = 96
 _LARGEST_PASS = 1 << 22
 
@@ -58,7 +59,9 @@ class Outputs:
         self._signal = Signal(session)
         self._highways = Highways(session, models)
         self._pairs = Pairs(session)
+        self._masks = Masks(session, models)
         self._idle = 0
+        self.at_untrained_call: Callable[[nn.Module], None] | None = None
         session.at_look.append(self._opens)
         session.at_look_end.append(self._closes)
         session.at_end.append(self._unhook)
@@ -128,9 +131,11 @@ class Outputs:
         self.session.governor.charge(clock() - start)
 
     def _forward(self, module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
+        if not self.session.step and module._parameters and self.at_untrained_call:
+            self.at_untrained_call(module)
         if not torch.is_grad_enabled():  # a teacher's call, or evaluation began under our hook: let that run free
             self._idle += 1
-            if self._idle > _MOST_IDLE:
+            if self._idle > (_MOST_IDLE if self.session.step else _MOST_UNTRAINED):
                 self._unhook()
             return
         if isinstance(output, Tensor) and output.dim() == 0 and not module._parameters and not module._modules:
@@ -142,6 +147,7 @@ class Outputs:
         if isinstance(module, _OVER_TIME):
             self._tell_axes(number, module, inputs)
         if module._modules:
+            self._masks.called(number, module, given, output)
             self._tell_input(number, module, inputs, output)
             return
         key = str(number)

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import weakref
+from collections import Counter
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from torchdx.watch.models import Models
 from torchdx.watch.optimizers import Optimizers
+from torchdx.watch.outputs import Outputs
 from torchdx.watch.places import Place, user_place
 from torchdx.watch.session import Session
 from torchdx.watch.tensors import is_plain, sample
@@ -31,6 +33,8 @@ class _Waiting:
         self.cls, self.place = type(optimizer).__name__, place
         self.key, self.moved = id(optimizer), False
         self.first = _first_value(optimizer)
+        self.calls: Counter[int] = Counter()
+        self.held = {id(p): _first_of(p) for p in _held(optimizer)}
         self.gradients = 0
         self.looks: list[int] = []
         self.numbers: list[int] = []
@@ -40,10 +44,11 @@ class _Waiting:
 class Unstepped:
     """Follows optimizers from their making to their first step, and tells in the end of those that took none."""
 
-    def __init__(self, session: Session, models: Models, optimizers: Optimizers) -> None:
+    def __init__(self, session: Session, models: Models, optimizers: Optimizers, outputs: Outputs) -> None:
         self.session = session
         self.models = models
         self.optimizers = optimizers
+        outputs.at_untrained_call = self._called
         self._waiting: list[_Waiting] = []
         self._passes = 0
         session.weave(Optimizer.__init__, after=self._made)
@@ -55,6 +60,16 @@ class Unstepped:
         self._forgets()
         if len(self._waiting) < MOST:
             self._waiting.append(_Waiting(optimizer, user_place(2, skip_constructor_of=optimizer)))
+
+    def _called(self, module: nn.Module) -> None:
+        """A layer is used before any step: are its weights an optimizer's, as they were when that was made?"""
+        held = [parameter for parameter in module._parameters.values() if parameter is not None]
+        for waiting in self._waiting:
+            for parameter in held:
+                if id(parameter) in waiting.held:
+                    filled = self.models.is_filled(parameter)
+                    waiting.moved |= filled or _first_of(parameter) != waiting.held[id(parameter)]
+                    waiting.calls[id(parameter)] += 1
 
     def _forgets(self) -> None:
         stepped = self.optimizers.stepped
@@ -99,7 +114,8 @@ class Unstepped:
     def _tells_that_nothing_stepped(self) -> None:
         self._forgets()
         for waiting in self._waiting:
-            told = {"passes": self._passes, "gradients": waiting.gradients, "moved": waiting.moved}
+            calls = max(waiting.calls.values(), default=0)
+            told = {"passes": self._passes, "gradients": waiting.gradients, "moved": waiting.moved, "calls": calls}
             self.session.write("untrained", cls=waiting.cls, site=waiting.place, **told)
 
 
@@ -113,3 +129,10 @@ def _first_value(optimizer: Optimizer) -> Tensor | None:
     return (
         sample(first, _SAMPLE).clone() if first is not None and is_plain(first) and first.device.type == "cpu" else None
     )
+
+
+def _first_of(parameter: Tensor) -> float | None:
+    """Its first value, where it can be read at once."""
+    if not is_plain(parameter) or parameter.device.type != "cpu" or not parameter.numel():
+        return None
+    return float(parameter.detach()[(0,) * parameter.dim()])

@@ -4,7 +4,8 @@ Seen as a training loss that falls to nearly nothing, and a model that writes no
 of a small model in evaluation mode (of others by the deep look, `torchdx run --deep`), where the targets are the
 inputs one place further on: the second half of the inputs is replaced; the losses of the first half, whose targets
 stay, must not change by a bit. Where the targets are the very inputs, not shifted, a model that reads in one
-direction alone is shown each answer at the place where it is to give it.
+direction alone is shown each answer at the place where it is to give it. Where weights are masked for an order, as in a
+PixelCNN or in MADE, no two places may see each other, by a kernel's mask or when inputs are replaced one by one.
 
 Hurts because the next input is the answer. A model that can look at it copies it and learns nothing else; where it
 writes by itself there is nothing to copy.
@@ -29,10 +30,10 @@ from torchdx.finding import Finding, NotEnough
 from torchdx.record import site_of
 
 if TYPE_CHECKING:
-    from torchdx.record import Fact, Record
+    from torchdx.record import Fact, Layer, Record
 
 code, family, severity = "TDX314", "activations", "error"
-needs = frozenset({"replay"})
+needs: frozenset[str] = frozenset()
 explains = frozenset({"validation-gap", "not-learning"})
 
 LEAKS = 1e-3
@@ -48,6 +49,9 @@ place itself in 69. One that shifts or masks its input by itself has no such cha
 
 def in_run(record: Record) -> Iterator[Finding | NotEnough]:
     """Later inputs replaced, and earlier losses changed; or targets that are the inputs."""
+    yield from _masked(record)
+    if not record.process.all("replay"):
+        return
     same = record.experiments.result("target_given")
     if same.get("same") and same["later"] == 0 and dict(readings(record)).get("LOOKS_BACK", 0.0) > LOOKS_BACK:
         yield _not_shifted(record, same)
@@ -69,6 +73,43 @@ def in_run(record: Record) -> Iterator[Finding | NotEnough]:
         evidence={"change of earlier losses": told["before"], "change of later ones": told["after"]},
         cure="mask the future: a causal mask in each attention, padding on the left alone, one direction of recurrence",
         confidence=0.97,
+    )
+
+
+def _masked(record: Record) -> Iterator[Finding]:
+    """A mask, or a network of masked layers, through which two places see each other."""
+    for fact in record.process.all("mask"):
+        layer = record.process.layers.get(str(fact["module"]))
+        if layer is not None:
+            row, column = fact["sees"]
+            yield _out_of_order(
+                layer,
+                f"the mask of {layer.name} ({layer.cls}) lets a place see only what comes before it in its row, but "
+                f"also the place {row} below and {column:+d} beside it, which in turn sees this one",
+                "let the mask be zero in all rows below the middle one",
+            )
+            break
+    for fact in record.process.all("order"):
+        layer = record.process.layers.get(str(fact["module"]))
+        if layer is not None and fact["mutual"]:
+            one, other = fact["mutual"]
+            yield _out_of_order(
+                layer,
+                f"the masks of {layer.name or layer.cls} give each variable those before it alone, but variables {one} "
+                f"and {other} see each other: a part between is not masked",
+                "mask every layer with weights between the inputs and the outputs",
+            )
+            break
+
+
+def _out_of_order(layer: Layer, message: str, cure: str) -> Finding:
+    return Finding(
+        message=f"{message}: what the model is to tell is among what it is given",
+        site=layer.site,
+        layer=layer.name,
+        cure=cure,
+        confidence=0.9,
+        severity="warning",
     )
 
 

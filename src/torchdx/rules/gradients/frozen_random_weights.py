@@ -21,22 +21,37 @@ Sources: J. Yosinski et al., "How transferable are features in deep neural netwo
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from torchdx.finding import Finding
+from torchdx.source.values import literal
 
 if TYPE_CHECKING:
     from torchdx.finding import Severity
     from torchdx.record import Parameter, Record
+    from torchdx.source import Program
 
 code, family, severity = "TDX219", "gradients", "warning"
 needs = frozenset({"param", "optimizer"})
 explains = frozenset({"not-learning", "one-class-predictions"})
 
+THAWS = re.compile(rb"requires_grad_?\s*(=\s*|\(\s*)(True|\))|requires_grad\s*=\s*[^F\s]|unfreez|weight\.data")
+"""What a table that was frozen may learn by, or be filled by, afterwards."""
+DRAWN = frozenset({"torch.randn", "torch.rand", "torch.normal", "torch.empty"})
+"""What gives the numbers of a table that nobody trained."""
 SHARE = 0.5
 """Share of a trained model's parameters that are frozen and random. Healthy frozen parts were loaded, or are copies: 0;
 where loading was forgotten, in four small nets: 0.79 to 0.96. Below a half, what learns can make up for it."""
+
+LOOKS = 3
+"""Looks through which a frozen parameter has kept the values that were drawn for it: by then whatever is to follow
+others, or to be filled, has changed."""
+
+LITTLE = 0.1
+"""Share of a model below which frozen random values, as of a table of places, are no matter: they read 0 in healthy
+programs; a table of a factorisation that was forgotten reads 0.32."""
 
 GAIN = 0.2
 """Share of the loss learnt away from which random features are good enough, and perhaps a wish, so that they are worth
@@ -56,11 +71,30 @@ def in_run(record: Record) -> Iterator[Finding]:
             yield _finding(record, random, _share(random, parameters), None if lost and alone else "note")
 
 
+def in_source(program: Program) -> Iterator[Finding]:
+    """Every table of embeddings made of random numbers as if they were pretrained ones, which freezes them."""
+    for call in program.calls("torch.nn.Embedding.from_pretrained", "torch.nn.EmbeddingBag.from_pretrained"):
+        given = call.argument_value(0, "embeddings").name
+        kept = call.argument(1, "freeze")
+        frozen = kept is None or literal(kept.value) is True
+        if given in DRAWN and frozen and not THAWS.search(call.file.bytes) and not call.file.is_test:
+            yield Finding(
+                message=f"`{call.text[:60]}` freezes this table at the random numbers of `{given}`: it will not learn",
+                site=call.site,
+                cure="use `nn.Embedding(...)`, which learns, or give `freeze=False`, or the vectors that were meant",
+                confidence=0.9,
+                severity="note",
+            )
+
+
 def readings(record: Record) -> Iterator[tuple[str, float]]:
     """The greatest share of a model that is frozen and random, and the share of the loss learnt away."""
     models = _trained_models(record)
     if models:
         yield "SHARE", max(_share(_frozen_at_random(record, parameters), parameters) for parameters in models)
+        known = [_known(record, _frozen(record, parameters)) for parameters in models]
+        yield "LITTLE", max(_share(own, parameters) for own, parameters in zip(known, models, strict=True))
+    yield "LOOKS", record.process.last("frozen").get("looks", 0)
     if not math.isnan(record.progress.gain):
         yield "GAIN", record.progress.gain
 
@@ -92,7 +126,16 @@ def _frozen_at_random(record: Record, parameters: Sequence[Parameter]) -> list[P
     frozen = _frozen(record, parameters)
     told = [p for p in frozen if p.tells_its_start]
     proven = all(p.is_fresh for p in told) and _share(told, parameters) > _share(frozen, parameters) / 2
-    return frozen if proven else []
+    if proven:
+        return frozen
+    known = _known(record, frozen)
+    return known if _share(known, parameters) >= LITTLE else []
+
+
+def _known(record: Record, frozen: Sequence[Parameter]) -> list[Parameter]:
+    """Those tables and matrices whose values were seen to be drawn, and to stay."""
+    drawn = record.process.last("frozen")
+    return [p for p in frozen if drawn.get("looks", 0) >= LOOKS and p.id in drawn["params"] and len(p.shape) > 1]
 
 
 def _share(some: Iterable[Parameter], parameters: Sequence[Parameter]) -> float:

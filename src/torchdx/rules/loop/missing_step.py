@@ -9,7 +9,8 @@ gradient is passed over.
 Helped by the missing line: `loss.backward()`, then `optimizer.step()`.
 
 No fault when gradients are only looked at, as in an attack on the input or a saliency map; when weights or gradients
-are set by hand; or when the optimizer is handed to code that may step it.
+are set by hand; when the optimizer is handed to code that may step it; or when
+the model was loaded and is only used.
 
 Sources: PyTorch tutorial, "Optimizing Model Parameters"; PyTorch documentation, `torch.optim`, "Taking an optimization
 step".
@@ -46,6 +47,10 @@ KNOWING = words("zero_grad state_dict load_state_dict add_param_group print len 
 
 PASSES = 10
 """Backward passes without any step that are no trial of gradients; sick programs have 78 and more, healthy none."""
+
+CALLS = 8
+"""Calls of a layer that an optimizer holds, and that keeps its random start, in a run without any backward pass: sick
+programs have 10 and more; of healthy ones none makes an optimizer, loads nothing, never steps, and uses the model."""
 LOOKS, STEPS = 3, 30
 """Looks at which every parameter of an optimizer held a gradient, and steps of other optimizers, after which one that
 never took a step was forgotten: exact, and enough to leave out a start at which others go first. Two looks are enough
@@ -101,14 +106,19 @@ def _nothing_stepped(record: Record) -> Iterator[Finding]:
         if fact["moved"]:
             continue  # loaded, begun anew, or moved by hand
         trained = fact["passes"] >= PASSES and fact["gradients"] > 0
+        used = fact.get("calls", 0) >= CALLS and not fact["passes"] and not record.process.all("derivative")
         passes = f"{fact['passes']} backward passes" if fact["passes"] else "no backward pass"
         yield Finding(
             message=f"{fact['cls']} never took a step in this run, of {passes}: nothing was trained",
             site=site_of(fact.get("site")),
-            evidence={"backward passes": fact["passes"], "parameters with a gradient": fact["gradients"]},
+            evidence={
+                "backward passes": fact["passes"],
+                "parameters with a gradient": fact["gradients"],
+                "calls of a layer": fact.get("calls", 0),
+            },
             cure="look at the condition under which its step() is called: it never held",
-            confidence=0.95 if trained else 0.7,
-            severity="error" if trained else "note",
+            confidence=0.95 if trained else 0.85 if used else 0.7,
+            severity="error" if trained else "warning" if used else "note",
         )
 
 
@@ -117,6 +127,7 @@ def readings(record: Record) -> Iterator[tuple[str, float]]:
     looks = [fact["looks"] for fact in _unstepped(record)]
     yield "LOOKS", max(looks, default=0)
     yield "STEPS", record.steps
+    yield "CALLS", max((fact.get("calls", 0) for fact in record.process.all("untrained")), default=0)
     yield "PASSES", max((fact["passes"] for fact in record.process.all("untrained")), default=0)
 
 

@@ -21,6 +21,7 @@ from torchdx.watch.deep.dependency import batch_mixing, future_leak, target_give
 from torchdx.watch.deep.diary import Diary, Subject
 from torchdx.watch.deep.noise import noise
 from torchdx.watch.deep.one_batch import one_batch
+from torchdx.watch.deep.padding import padding_in_batches
 from torchdx.watch.deep.repetition import modes_apart, repetition
 from torchdx.watch.deep.specimen import CannotReplay, Specimen, apart
 from torchdx.watch.models import Models, walk
@@ -115,6 +116,7 @@ class Deep:
             ("batch_mixing", lambda _: batch_mixing(specimen)),
             ("future_leak", lambda _: future_leak(specimen)),
             ("target_given", lambda _: target_given(specimen)),
+            ("padding", lambda _: padding_in_batches(specimen)),
             ("inputs_away", lambda _: inputs_away(specimen)),
             ("noise", functools.partial(noise, specimen)),
             ("one_batch", functools.partial(one_batch, specimen)),

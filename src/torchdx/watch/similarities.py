@@ -1,0 +1,281 @@
+"""Softmax losses of similarities: how far a scale lets the logits go, and how low the loss can be for that."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from torchdx.watch.answers import spaced
+from torchdx.watch.lineage import VIEWS
+from torchdx.watch.lines import Lines
+from torchdx.watch.mixtures import axis_of
+from torchdx.watch.penalties import FORWARD
+from torchdx.watch.places import Place, user_place
+from torchdx.watch.session import Session
+from torchdx.watch.tensors import number, root_of, saved
+
+_NODES, _DEEPEST = 200, 16
+_LARGEST = 1_000_000
+_MOST_MISSED = 12
+"""Objectives in a row without such a softmax, after which none is looked for."""
+
+_ALIKE = 1e-3
+"""Vectors' lengths, over the longest, by which they may differ and be normalised: rounding."""
+
+_OUT = 1e4
+"""Logits that lie so far below a row's greatest are masked."""
+
+_PARTS = ("T", "Transpose", "Permute", "MaskedFill", "MaskedSelect", "Index", "Slice", "Select", "Gather", "Expand")
+_SAME = tuple(f"{name}Backward" for name in (*VIEWS, *_PARTS, "Add", "Sub", "Diagonal", "Split", "Unbind"))
+
+
+class Flat(NamedTuple):
+    """Logits none of which is further from zero than `bound`, how many are compared, and the last operation on them."""
+
+    bound: float
+    classes: int
+    node: Any
+
+    @property
+    def floor(self) -> float:
+        """The least cross entropy there can be: the right one at the upper bound, all others at the lower."""
+        return math.log1p((self.classes - 1) * math.exp(-2 * self.bound))
+
+
+class Similarities:
+    """From time to time, looks whether a softmax in an objective is taken of products of vectors of one length."""
+
+    def __init__(self, session: Session, lines: Lines) -> None:
+        self.session = session
+        self.lines = lines
+        self._next = self._missed = 0
+        self._told: set[str] = set()
+        session.weave(torch.autograd.backward, before=self._backward)
+
+    def _backward(self, tensors: Any, *_: Any) -> None:
+        root = root_of(tensors)
+        step = self.session.step
+        if self.session.asleep or step < self._next or self._missed > _MOST_MISSED or root is None:
+            return
+        if root.grad_fn is None or root.numel() != 1 or root.device.type != "cpu":
+            return
+        with self.session.governor.look():
+            try:
+                found, alike = next(flats(root.grad_fn), None), pulled(root.grad_fn)
+            except RuntimeError:  # what a node saved is gone, or was changed in place
+                found = alike = None
+            if found is None and alike is None:
+                self._missed += 1
+                return
+            self._next, self._missed, place = spaced(step), 0, user_place(2)
+            if alike is not None:
+                self.session.write("pull", step=step + 1, site=place, alike=max(alike), objective=number(root))
+            if found is not None:
+                self._tell(found, root, place)
+
+    def _tell(self, found: Flat, root: Tensor, place: Place | None) -> None:
+        told = {"bound": found.bound, "classes": found.classes, "floor": found.floor, "objective": number(root)}
+        self.session.write("similarity", step=self.session.step + 1, site=place, **told)
+        if str(place) not in self._told and not self.session.compiled:
+            self._told.add(str(place))
+            self.lines.ask(root, found.node, lambda line: self._tell_line(place, line))
+
+    def _tell_line(self, place: Place | None, line: Place) -> None:
+        self.session.write("similarity_line", site=place, line=line)
+
+
+def flats(root: Any) -> Iterator[Flat]:
+    """Every softmax between a loss and its model whose logits are such products, times a number."""
+    queue, seen = [root], {root}
+    for node in queue:
+        if len(queue) > _NODES or node.name().startswith(FORWARD):
+            continue
+        if (found := _flat(node)) is not None:
+            yield found
+        for parent, _ in node.next_functions:
+            if parent is not None and parent not in seen and not hasattr(parent, "variable"):
+                seen.add(parent)
+                queue.append(parent)
+
+
+def pulled(root: Any) -> list[float] | None:
+    """How alike the vectors are of each term, if all that is minimised are products of such vectors, with a minus.
+
+    Both sides are computed with a graph, and no factor is below zero: nothing pushes any two of them apart.
+    """
+    ahead, found, budget = [(root, 1)], [], _NODES
+    while ahead:
+        node, sign = ahead.pop()
+        budget -= 1
+        name, below = node.name(), [parent for parent, _ in node.next_functions]
+        both = len(below) == 2 and None not in below
+        if not budget:
+            return None
+        if (alike := _alike(node)) is not None and sign < 0:
+            found.append(alike)
+        elif name in ("AddBackward0", "SubBackward0") and float(node._saved_alpha) > 0:
+            signs = (sign, sign if name[0] == "A" else -sign)
+            ahead += [(one, own) for one, own in zip(below, signs, strict=True) if one is not None]
+        elif name in ("NegBackward0", "RsubBackward1", "RsubBackward0"):
+            ahead += [(one, -sign) for one in below if one is not None]
+        elif name in ("MulBackward0", "DivBackward0") and not both and (turn := _turn(node)):
+            ahead += [(one, sign * turn) for one in below if one is not None]
+        elif name.startswith((*_SAME, "Mean", "Sum", "Stack", "Cat")) and below and name[:3] not in ("Add", "Sub"):
+            ahead += [(one, sign) for one in below if one is not None]
+        else:
+            return None
+    return found or None
+
+
+def _turn(node: Any) -> int:
+    """The sign of the numbers that are multiplied with, or divided by; 0 where they have several."""
+    first = node.next_functions[0][0] is not None
+    numbers = saved(node, "_saved_other" if first else "_saved_self")
+    if numbers is None or numbers.device.type != "cpu" or not numbers.numel() or (node.name()[0] == "D" and not first):
+        return 0
+    low, high = (float(end) for end in torch.aminmax(numbers.detach().float()))
+    return 1 if low >= 0 < high else -1 if high <= 0 > low else 0
+
+
+def _alike(node: Any) -> float | None:
+    """The length of the mean of the vectors that are multiplied, over their own, where both sides have a graph."""
+    if _product(node) is None:
+        return None
+    means = []
+    for vectors, axis, made in _operands(node):
+        if vectors is None or made is None:
+            return None
+        rows = vectors.detach().float().movedim(axis, -1).reshape(-1, vectors.shape[axis])
+        means.append(float(rows.mean(0).norm() / rows.norm(dim=1).mean()))
+    return min(means)
+
+
+def _flat(node: Any) -> Flat | None:
+    name = node.name()
+    if name == "LogSoftmaxBackward0":
+        logits = saved(node, "_saved_result")
+        return _of_softmax(logits, node._saved_dim, node.next_functions[0][0])
+    if name in ("SubBackward0", "AddBackward0"):  # log p = s - logsumexp(s)
+        sides = [parent for parent, _ in node.next_functions if parent is not None]
+        summed = [one for one in sides if _bare(one).name() == "LogsumexpBackward0"]
+        if len(sides) == 2 and len(summed) == 1:
+            other = next(one for one in sides if one is not summed[0])
+            inner = _bare(summed[0])
+            if bound_of(other) is not None and len(inner._saved_dim) == 1:
+                return _of_softmax(saved(inner, "_saved_self"), inner._saved_dim[0], inner.next_functions[0][0])
+    return _of_sum(node) if name in ("LogBackward0", "Log10Backward0") else None
+
+
+def _of_softmax(logits: Tensor | None, dim: int, made: Any) -> Flat | None:
+    """Logits, or log-probabilities, which differ by as much."""
+    if logits is None or made is None or logits.device.type != "cpu" or not 1 < logits.numel() <= _LARGEST:
+        return None
+    bound = bound_of(made)
+    if bound is None or not logits.dim():
+        return None
+    rows = logits.detach().movedim(axis_of(dim, logits.dim()), -1).reshape(-1, logits.shape[axis_of(dim, logits.dim())])
+    top = rows.max(1, keepdim=True).values
+    kept = rows > top - _OUT
+    widest = float((top - rows.masked_fill(~kept, math.inf).min(1, keepdim=True).values).max())
+    classes = int(kept.sum(1).min())
+    return Flat(bound, classes, _bare(made)) if classes > 1 and widest <= 2.001 * bound + 1e-4 else None
+
+
+def _of_sum(node: Any) -> Flat | None:
+    """log(e^s / sum(e^s)), or the logarithm of the sum alone."""
+    below = _bare(node.next_functions[0][0]) if node.next_functions[0][0] is not None else None
+    if below is not None and below.name() == "DivBackward0" and below.next_functions[1][0] is not None:
+        below = _bare(below.next_functions[1][0])
+    if below is None or below.name() != "SumBackward1" or len(below._saved_dim) != 1:
+        return None
+    sizes = tuple(below._saved_self_sym_sizes)
+    inner = below.next_functions[0][0]
+    while inner is not None and inner.name() in ("MulBackward0", *(f"{one}0" for one in _SAME)):
+        parents = [parent for parent, _ in inner.next_functions if parent is not None]
+        inner = parents[0] if len(parents) == 1 else None
+    if inner is None or inner.name() != "ExpBackward0" or inner.next_functions[0][0] is None:
+        return None
+    bound = bound_of(inner.next_functions[0][0])
+    classes = sizes[axis_of(below._saved_dim[0], len(sizes))] - 1  # one may be the sample itself, masked
+    return Flat(bound, classes, _bare(inner.next_functions[0][0])) if bound is not None and classes > 1 else None
+
+
+def _bare(node: Any) -> Any:
+    """What made it, seen through views, parts, and shifts by what has no graph."""
+    for _ in range(_DEEPEST):
+        parents = [parent for parent, _ in node.next_functions if parent is not None]
+        if not node.name().startswith((*_SAME, "NegBackward")) or len(parents) != 1:
+            break
+        node = parents[0]
+    return node
+
+
+def bound_of(node: Any, depth: int = 0) -> float | None:
+    """How far from zero products of vectors of one length, times a number, can be; None of anything else.
+
+    A shift by the same number for all leaves a softmax as it is; one by others is seen in how far the logits go.
+    """
+    node = _bare(node)
+    parents = [parent for parent, _ in node.next_functions if parent is not None]
+    name = node.name()
+    if depth > _DEEPEST:
+        return None
+    if name.startswith("CatBackward") and parents:
+        bounds = [bound_of(parent, depth + 1) for parent in parents]
+        known = [one for one in bounds if one is not None]
+        return max(known) if len(known) == len(bounds) else None
+    if name in ("MulBackward0", "DivBackward0") and len(parents) == 1:
+        factor = saved(node, "_saved_other" if node.next_functions[0][0] is not None else "_saved_self")
+        inner = bound_of(parents[0], depth + 1)
+        if factor is None or factor.numel() != 1 or inner is None or not float(factor):
+            return None
+        return inner * abs(float(factor)) if name[0] == "M" else inner / abs(float(factor))
+    return _product(node)
+
+
+def _product(node: Any) -> float | None:
+    """The length of the vectors of a product, times that of those they are multiplied with."""
+    lengths = [_length(vectors, axis) for vectors, axis, _ in _operands(node)]
+    return lengths[0] * lengths[1] if lengths and lengths[0] is not None and lengths[1] is not None else None
+
+
+def _operands(node: Any) -> list[tuple[Tensor | None, int, Any]]:
+    """Both sides of a product of vectors: the vectors, the axis they lie along, and what they come from."""
+    name = node.name()
+    if name in ("MmBackward0", "BmmBackward0"):
+        sides = [("_saved_self", -1), ("_saved_mat2", -2)]
+    elif name == "SumBackward1" and len(node._saved_dim) == 1 and node.next_functions[0][0] is not None:
+        axis = axis_of(node._saved_dim[0], len(node._saved_self_sym_sizes))
+        node = node.next_functions[0][0]
+        if node.name() != "MulBackward0" or len(node.next_functions) != 2:
+            return []
+        sides = [("_saved_self", axis), ("_saved_other", axis)]
+    else:
+        return []
+    found = []
+    for (attribute, axis), (made, _) in zip(sides, node.next_functions, strict=True):
+        vectors = saved(node, attribute)
+        found.append((vectors if vectors is not None else _normalised(made), axis, made))
+    return found
+
+
+def _normalised(node: Any) -> Tensor | None:
+    """What a division gave whose operands are kept, where only its result is not."""
+    if node is None or node.name() != "DivBackward0":
+        return None
+    one, other = saved(node, "_saved_self"), saved(node, "_saved_other")
+    return one.detach() / other.detach() if one is not None and other is not None else None
+
+
+def _length(vectors: Tensor | None, axis: int) -> float | None:
+    """The length of all these vectors, if it is the same for all."""
+    if vectors is None or vectors.device.type != "cpu" or not vectors.is_floating_point():
+        return None
+    if not 1 < vectors.numel() <= _LARGEST or vectors.dim() < 2 or vectors.shape[axis] < 2:
+        return None
+    shortest, longest = (float(end) for end in torch.aminmax(vectors.detach().float().norm(dim=axis)))
+    return longest if longest > 0 and longest - shortest <= _ALIKE * longest else None
