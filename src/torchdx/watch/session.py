@@ -25,6 +25,9 @@ DENSE = 256
 AWAKE = 64
 """Steps at the start that are never slept through."""
 
+LONGEST = 8
+"""A nap is this part of all steps so far at most, so that the end of any run is seen, however short its steps."""
+
 WINDOW = 2
 """Steps that are followed before the next nap: whether gradients were cleared shows in two."""
 
@@ -171,7 +174,7 @@ class Session:
             with self.governor.look():
                 self._call_each(self.at_look)
         elif self.step >= AWAKE and self.step - self._woke >= WINDOW:
-            nap = self.governor.nap()
+            nap = min(self.governor.nap(), max(AWAKE, self.step // LONGEST))
             self.asleep = nap > 0
             self._wakes = self.step + nap
 
