@@ -69,13 +69,14 @@ def in_run(record: Record) -> Iterator[Finding]:
 
 def in_source(program: Program) -> Iterator[Finding]:
     """Every sampler of a loader that is given what was counted by class."""
+    samplers = [*program.calls(SAMPLER)]
     used = {
         sampler.call.node
-        for loader in program.calls(LOADER)
+        for loader in (program.calls(LOADER) if samplers else ())
         for sampler in loader.argument_value(4, "sampler").alternatives()
         if isinstance(sampler, Instance) and sampler.call is not None
     }
-    for call in program.calls(SAMPLER):
+    for call in samplers:
         weights, drawn = call.argument(0, "weights"), call.argument(1, "num_samples")
         if call.node not in used or weights is None or drawn is None or not _is_of_samples(drawn, weights):
             continue
