@@ -25,7 +25,6 @@ from typing import TYPE_CHECKING
 
 from torchdx.finding import Edit, Finding, Fix
 from torchdx.source import Call, edits
-from torchdx.source.notebook import Notebook
 from torchdx.source.reading import words
 from torchdx.source.tensors import is_tensor
 from torchdx.source.weights import entries_lost, is_weight, rebound
@@ -139,9 +138,9 @@ def _certain(call: Call) -> bool | None:
 
 
 def _only_tries(call: Call) -> bool:
-    """Is it there to be seen, to be timed or to fail: in a notebook's cell, a loop of its own, a `try` or `with`?"""
+    """Is it there to be seen, to be timed or to fail: in a notebook's cell, or what was one, in a `try` or `with`?"""
     file = call.file
-    if isinstance(file, Notebook) and call.function is None and not any(file.loops_around(call.node)):
+    if call.function is None and not any(file.loops_around(call.node)):
         return True
     child: ast.AST = call.node
     for above in file.ancestors(call.node):
