@@ -87,12 +87,12 @@ KINDS: Mapping[str, frozenset[str]] = {
         "wrong sign of REINFORCE": "reversed-policy-gradient",
         "returns summed the wrong way": "returns-out-of-order",
         "sampler given weights of classes": "samples-never-drawn",
-        "image augmented without its mask": "",
+        "image augmented without its mask": "picture-turned-alone",
         "temperature multiplied, not divided by": "similarities-too-flat",
         "contrastive loss without negatives": "embeddings-all-alike",
-        "early stopping watches the wrong way": "",
+        "early stopping watches the wrong way": "worst-taken-for-best",
         "noise added in place to the clean picture": "target-changed-in-place",
-        "scored on the training data": "",
+        "scored on the training data": "scored-on-training-data",
     }.items()
 }
 """For each kind of fault, the rules that name its true cause; where there is none yet, it can only be missed."""

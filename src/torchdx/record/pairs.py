@@ -18,7 +18,8 @@ class Pairs:
 
     `related` tells, in deviations of chance, how far samples that are alike have targets that are alike, of so many
     that were `judged`. Where targets are zeros and ones, `entropy` is that of a label, in nats: the mean over all that
-    a sample has.
+    a sample has. Of pictures and maps of the same form, `laid` counts those that could be judged, those that lie as
+    their maps do, and those that go clearly better turned or mirrored.
     """
 
     function: str
@@ -26,6 +27,7 @@ class Pairs:
     judged: int
     related: float | None
     entropy: float | None
+    laid: tuple[int, int, int] | None
 
 
 def pairs_of(facts: Iterable[Fact]) -> tuple[Pairs, ...]:
@@ -37,6 +39,7 @@ def pairs_of(facts: Iterable[Fact]) -> tuple[Pairs, ...]:
             fact.get("judged", 0),
             max(fact["related"]) if fact.get("related") else None,
             fact.get("entropy"),
+            tuple(fact["laid"]) if fact.get("laid") else None,
         )
         for fact in facts
     )

@@ -19,6 +19,9 @@ EARLIEST = 5
 LATEST = 10
 """Steps at the end whose losses are averaged, at least; else the last twentieth."""
 
+LEAVES = 0.9
+"""Share of what knowing nothing costs at which the loss has left it."""
+
 OTHER = 1.5
 """Times the loss's own value that an objective of more terms may be and still be measured by the loss's scale."""
 
@@ -28,7 +31,8 @@ class Progress:
     """The loss of the latest training: at its very start, and, smoothed, at first, at last, its lowest and highest.
 
     `prior` is the loss of a model that sees no inputs, in the loss's own unit: H(Y) for a classifier, the targets'
-    variance for squared errors. None where the loss has no such scale.
+    variance for squared errors. None where the loss has no such scale. `waited` is for how many steps the smoothed loss
+    stood there, or at its first value if that is lower.
     """
 
     start: float = math.nan
@@ -43,6 +47,12 @@ class Progress:
     prior_name: str = ""
     finite: bool = True
     plain: bool = False
+    waited: int = 0
+
+    @property
+    def learnt(self) -> float:
+        """As `gain`, but at most of what the training began with: a head start is not learnt."""
+        return min(self.gain, 1 - self.last / self.first) if self.first > 0 else self.gain
 
     @property
     def fall(self) -> float:
@@ -96,6 +106,7 @@ def progress_of(record: Record) -> Progress:
         prior_name=name,
         finite=whole,
         plain=scale is not None,
+        waited=_waited(finite, prior),
     )
 
 
@@ -163,6 +174,16 @@ def _scale(objective: Series, loss: Series) -> float | None:
 def _over(series: Series, first: int, last: int) -> Series:
     """The values of these steps; the two latest where none was taken in them."""
     return series.between(first, last) or series.latest(2)
+
+
+def _waited(series: Series, prior: float | None) -> int:
+    """Steps until a window's mean first lies clearly below what the training began with."""
+    steps, values = series.steps, series.values
+    window = max(1, min(len(values) // 20, 20))
+    base = min(sum(values[:EARLIEST]) / len(values[:EARLIEST]), prior or math.inf)
+    sums = [sum(values[k : k + window]) for k in range(0, len(values) - window + 1)]
+    left = next((k for k, total in enumerate(sums) if total < LEAVES * base * window), None) if base > 0 else 0
+    return steps[-1] - steps[0] if left is None else steps[left] - steps[0]
 
 
 def _means(series: Series, window: int) -> list[float]:

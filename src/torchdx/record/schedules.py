@@ -115,6 +115,39 @@ def schedules_of(record: Record) -> Sequence[Schedule]:
     return found
 
 
+def courses_of(record: Record) -> Sequence[Schedule]:
+    """The course of each optimizer's rate that is changed by hand, in a program without schedulers."""
+    if record.process.all("scheduler"):
+        return []
+    steps = [fact for fact in record.process.all("step") if fact.get("lr") is not None]
+    found = []
+    for optimizer in record.optimizers:
+        own = [fact for fact in steps if fact.get("optimizer") == optimizer.id]
+        rate = Series.of((fact["n"], fact["lr"]) for fact in own)
+        if not own or rate.finite.lowest == rate.finite.highest:
+            continue
+        first, last = own[0]["n"], own[-1]["n"]
+        others = {fact.get("optimizer") for fact in steps if first < fact["n"] <= last}
+        calls = (last - first) // max(1, len(others)) + 1
+        found.append(
+            Schedule(
+                cls="",
+                options={},
+                made_at=optimizer.site,
+                site=optimizer.site,
+                calls=calls,
+                position=float(calls),
+                first_step=first,
+                last_step=last,
+                steps=last - first,
+                epoch=None,
+                alone=True,
+                rate=rate,
+            )
+        )
+    return found
+
+
 def _epoch(record: Record, own: Sequence[Mapping[str, Any]]) -> float | None:
     """How many optimizer steps one pass of the training data has."""
     used = {phase.loader for phase in record.phases("train")}

@@ -43,7 +43,8 @@ class Signal:
         """Do nearly all layers take part in the loss or the growth, and none for more than half of it?"""
         total = math.log(self.ratio)
         same = sum(slope * total > 0 for slope in self.slopes)
-        return same >= 0.8 * len(self.slopes) and max(slope / total for slope in self.slopes) <= 0.5
+        most = 0.5 if len(self.slopes) > 2 else 0.65
+        return same >= 0.8 * len(self.slopes) and max(slope / total for slope in self.slopes) <= most
 
 
 def signals_of(record: Record, deep: int) -> list[Signal]:

@@ -39,7 +39,8 @@ class Twin:
     """A copy when it was last measured: its `share` of the way from where it was at first to the trained module.
 
     `far` and `apart` are the trained module's distance from there, and from the copy, over the copy's size at first;
-    `along` the cosine between the two ways. `began` is the same as `apart`, when it was noticed.
+    `along` the cosine between the two ways. `began` is the same as `apart`, when it was noticed. `pulled` is one that
+    gradients reach.
     """
 
     copy: int
@@ -51,6 +52,7 @@ class Twin:
     along: float | None
     far: float
     began: float
+    pulled: bool
     watched: bool
     copy_runs: tuple[Run, ...]
     trained_runs: tuple[Run, ...]
@@ -88,6 +90,7 @@ def _twin(fact: Fact, first: Fact) -> Twin:
         along=fact.get("along"),
         far=fact.get("far") or 0.0,
         began=first.get("apart") or 0.0,
+        pulled=fact.get("pulled", False),
         watched=fact.get("watched", False),
         copy_runs=_runs(runs.get("copy", ())),
         trained_runs=_runs(runs.get("trained", ())),

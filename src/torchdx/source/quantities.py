@@ -6,7 +6,7 @@ import ast
 import re
 from typing import Literal, NamedTuple
 
-from torchdx.source.expressions import Expression
+from torchdx.source.expressions import Call, Expression
 from torchdx.source.index import Binding, last_word
 from torchdx.source.reading import words
 
@@ -23,9 +23,9 @@ class Quantity(NamedTuple):
 UNKNOWN = Quantity("unknown")
 NAMES: tuple[tuple[re.Pattern[str], Kind], ...] = (
     (re.compile(r"log_?(var|variance|sigma_?(2|sq|squared))s?(_|$)|(^|_)lv$", re.IGNORECASE), "log-variance"),
-    (re.compile(r"log_?(std|stddev|sigma|scale)s?(_|$)", re.IGNORECASE), "log-std"),
+    (re.compile(r"log_?(std|stddev|sigma|scale|deviation)s?(_|$)", re.IGNORECASE), "log-std"),
     (re.compile(r"(^|_)(var|variance|sigma2|sigma_sq|sigma_squared)$", re.IGNORECASE), "variance"),
-    (re.compile(r"(^|_)(std|stddev|sigma)$", re.IGNORECASE), "std"),
+    (re.compile(r"(^|_)(std|stddev|sigma|deviation)s?$", re.IGNORECASE), "std"),
 )
 KEEPING = words("clamp clip clamp_min view reshape squeeze unsqueeze expand expand_as to detach")
 
@@ -54,7 +54,24 @@ def _of_name(expression: Expression, node: ast.Name, depth: int) -> Quantity:
             return computed
         if isinstance(found.value, (ast.Call, ast.BinOp)) and not _is_layer_call(expression.at(found.value)):
             return UNKNOWN
+    if isinstance(found, Binding) and found.how == "assign" and len(found.steps) == 1:
+        given = _of_part(expression, found, depth)
+        if given.kind != "unknown":
+            return given
     return _named(node.id)
+
+
+def _of_part(expression: Expression, binding: Binding, depth: int) -> Quantity:
+    """What a function, or a model, returns at a place of several, if that is the same wherever it returns."""
+    if not isinstance(binding.value, ast.Call):
+        return UNKNOWN
+    call, place, found = Call(expression.program, expression.file, binding.value), binding.steps[0], set()
+    for function in expression.program.effects.targets(call):
+        for value in function.returns:
+            if not isinstance(value, ast.Tuple) or place >= len(value.elts):
+                return UNKNOWN
+            found.add(quantity_of(Expression(expression.program, function.file, value.elts[place]), depth + 1))
+    return found.pop() if len(found) == 1 else UNKNOWN
 
 
 def _is_layer_call(expression: Expression) -> bool:

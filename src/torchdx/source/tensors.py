@@ -49,6 +49,8 @@ def is_tensor(value: Value) -> bool:
         return value.dotted.startswith("torch.")
     if value.dotted.startswith("torch.distributions."):
         return last in ("sample", "rsample", "log_prob", "entropy")
+    if value.dotted.startswith("torch.nn.init."):
+        return last.endswith("_")
     is_function = value.dotted.count(".") == 1 and value.dotted.startswith("torch.")
     if is_function and last in ("max", "min", "var_mean", "std_mean"):
         return len(value.call.node.args) + len(value.call.node.keywords) == 1

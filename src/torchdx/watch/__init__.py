@@ -87,6 +87,7 @@ def _attach(folder: Path, overhead: float, max_steps: int | None, deep: bool = F
     from torchdx.watch.shares import Shares
     from torchdx.watch.similarities import Similarities
     from torchdx.watch.states import States
+    from torchdx.watch.strays import Strays
     from torchdx.watch.structure import Structure
     from torchdx.watch.symmetry import Symmetry
     from torchdx.watch.tested import Tested
@@ -110,6 +111,7 @@ def _attach(folder: Path, overhead: float, max_steps: int | None, deep: bool = F
     gradients = Gradients(session, models)
     optimizers = Optimizers(session, models, gradients)
     Twins(session, models, optimizers)
+    Strays(session, models, optimizers)
     Unstepped(session, models, optimizers, outputs)
     Schedules(session, optimizers)
     Penalties(session)

@@ -54,18 +54,39 @@ def _gaussian(terms: list[Edge]) -> tuple[Tensor, Tensor] | None:
         return None
     squares = [node for node, _ in terms if _is_square(node)]
     exponential = next((node for node, _ in terms if node.name() == "ExpBackward0"), None)
-    if exponential is not None and len(squares) == 1 and exponential.next_functions[0] in terms:
+    if exponential is not None and len(squares) == 1 and _is_taken_of(exponential, terms):
         return _usable(_saved(squares[0], "_saved_self"), _saved(exponential, "_saved_result"))
+    spread = next((node for node in squares if _is_taken_of(node.next_functions[0][0], terms)), None)
+    if spread is not None and len(squares) == 2:
+        return _of_squares(squares, spread)
     logarithm = next((node for node, _ in terms if node.name() == "LogBackward0"), None)
     if logarithm is None or len(squares) != 2:
         return None
     taken = logarithm.next_functions[0]
     spread = next((node for node in squares if node is taken[0] or node.next_functions[0] == taken), None)
-    if spread is None:
-        return None
+    return _of_squares(squares, spread) if spread is not None else None
+
+
+def _of_squares(squares: list[Any], spread: Any) -> tuple[Tensor, Tensor] | None:
+    """Mean and variance, the squares of a mean and of a deviation being two of the terms."""
     deviation = _saved(spread, "_saved_self")
-    mean = next(node for node in squares if node is not spread)
-    return _usable(_saved(mean, "_saved_self"), deviation.square() if deviation is not None else None)
+    mean = next((node for node in squares if node is not spread), None)
+    if mean is None or deviation is None:
+        return None
+    return _usable(_saved(mean, "_saved_self"), deviation.square())
+
+
+def _is_taken_of(node: Any, terms: list[Edge]) -> bool:
+    """Is it the exponential of one of the terms, or of a multiple of one, as of twice the logarithm of a deviation?"""
+    if node is None or node.name() != "ExpBackward0":
+        return False
+    edge = node.next_functions[0]
+    for _ in range(3):
+        inner = [below for below in edge[0].next_functions if below[0] is not None] if edge[0] is not None else []
+        if edge in terms or not inner or edge[0].name() not in _SCALED or len(inner) > 1:
+            break
+        edge = inner[0]
+    return edge in terms
 
 
 def _is_square(node: Any) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import weakref
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -24,6 +25,9 @@ MOST = 64
 FEW = 64
 """Elements that tell whether a parameter without a gradient was changed all the same."""
 
+SENTINELS = 4
+"""Gradients of an optimizer that are followed from the backward pass to the step."""
+
 GLANCE = 16
 """Step from which on, at every doubling, it is seen without a look which parameters have no gradient."""
 
@@ -44,14 +48,35 @@ class Gradients:
         self._still: tuple[Tensor, Tensor] | None = None
         self._glanced: dict[int, Tensor] = {}
         self._outside: list[int] = []
+        self._idle: dict[int, list[weakref.ref[Tensor]]] = {}
+        self._pulled: list[int] = []
         self._held: set[int] = set()
         self.due: dict[int, int] = {}
         self._stillness = Stillness(models)
+        self._given: dict[int, list[tuple[weakref.ref[Tensor], Tensor]]] = {}
+        self._left: float | None = None
         self.asked: list[Callable[[int, Sequence[Tensor]], None]] = []
 
     def hold(self, optimizer: Optimizer) -> None:
         """Parameters that an optimizer holds, from its making on or taken in later, are not outside of all."""
         self._held.update(self.models.parameter_number(p) for group in optimizer.param_groups for p in group["params"])
+
+    def given(self, optimizer: Optimizer, index: int) -> None:
+        """A backward pass is over: remember how large a few gradients are that it gave, where that is cheaply told."""
+        held = (p for group in optimizer.param_groups for p in group["params"])
+        known = (p for p in held if p.grad is not None and is_plain(p.grad) and p.grad.device.type == "cpu")
+        first = [p for p, _ in zip(known, range(SENTINELS), strict=False)]
+        self._given[index] = [(weakref.ref(p), sample(p.grad, SAMPLE).norm()) for p in first if p.grad is not None]
+
+    def _left_of(self, index: int) -> float | None:
+        """What is left at the step of the gradients that the backward pass gave: a share of their size."""
+        given = [(parameter(), size) for parameter, size in self._given.pop(index, [])]
+        pairs = [(p.grad, size) for p, size in given if p is not None and p.grad is not None and is_plain(p.grad)]
+        if not pairs or any(gradient.device.type != "cpu" for gradient, _ in pairs):
+            return None
+        before = math.hypot(*(float(size) for _, size in pairs))
+        now = math.hypot(*(float(sample(gradient, SAMPLE).norm()) for gradient, _ in pairs))
+        return now / before if before > 0 and math.isfinite(before) else None
 
     def before(self, optimizer: Optimizer, index: int) -> None:
         """Measure gradients, and take a sample of the values, just before the step."""
@@ -59,6 +84,10 @@ class Gradients:
         self._held.update(self.models.parameter_number(p) for p in held)
         self._outside = self.models.with_gradient(besides=self._held)
         self._missing = [p for p in held if p.grad is None]
+        self._left = self._left_of(index)
+        self._ask_the_idle(index, held)
+        if not held and self._outside:
+            self.session.write("frozen_step", step=self.session.step + 1, optimizer=index, outside=self._outside)
         usable = [p for p in held if p.grad is not None and is_plain(p) and is_plain(p.grad)]
         usable = [p for p in usable if p.device == usable[0].device]
         for ask in self.asked:
@@ -78,6 +107,19 @@ class Gradients:
         self._values = torch.stack([sample(p, SAMPLE) for p in self._chosen])
         self._stillness.before(optimizer, self._chosen)
 
+    def _ask_the_idle(self, index: int, held: Sequence[Tensor]) -> None:
+        """Optimizers that had no gradient when it was their turn: are there some for them now, at another's step?"""
+        own = {id(p) for p in held}
+        others = {number: [p for ref in refs if (p := ref()) is not None] for number, refs in self._idle.items()}
+        self._pulled = [
+            number
+            for number, parameters in others.items()
+            if number != index and any(p.grad is not None for p in parameters if id(p) not in own)
+        ]
+        self._idle.pop(index, None)
+        if held and len(self._missing) == len(held):
+            self._idle[index] = [weakref.ref(p) for p in self._missing]
+
     def after(self, optimizer: Optimizer) -> None:
         """Take the same sample again, and write down what changed.
 
@@ -95,11 +137,11 @@ class Gradients:
         kept, idle, back = self._stillness.after(self._values, now)
         roots = [math.sqrt(p.numel()) for p in self._chosen]
         numbers = [str(self.models.parameter_number(p)) for p in self._chosen]
-        write, stillness = self._writing(), self._stillness
+        write, stillness, left = self._writing(), self._stillness, self._left
 
         def tell(table: Sequence[Sequence[float]]) -> None:
             rows = [[row[0] / root, row[1], row[2]] for root, row in zip(roots, table, strict=True)]
-            more = stillness.told(numbers, [row[3:] for row in table])
+            more = {**stillness.told(numbers, [row[3:] for row in table]), **({} if left is None else {"left": left})}
             write(math.hypot(*(row[0] for row in table)), dict(zip(numbers, rows, strict=True)), more)
 
         self.session.mail.send(torch.stack([self._norms, value, update, kept, idle, back], dim=1), tell)
@@ -131,10 +173,11 @@ class Gradients:
     def _writing(self) -> Callable[[float, Mapping[str, Sequence[float]], Mapping[str, Any]], None]:
         """How to write the fact of this look, whenever its numbers arrive."""
         step, optimizer, outside = self.session.step + 1, self._optimizer, self._outside
+        pulled = {"pulled": self._pulled} if self._pulled else {}
         missing = [self.models.parameter_number(p) for p in self._missing if p.grad is None]
 
         def write(norm: float, params: Mapping[str, Sequence[float]], more: Mapping[str, Any]) -> None:
             told = {"optimizer": optimizer, "norm": norm, "missing": missing, "outside": outside, "params": params}
-            self.session.write("gradients", step=step, **told, **more)
+            self.session.write("gradients", step=step, **told, **pulled, **more)
 
         return write

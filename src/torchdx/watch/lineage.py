@@ -18,6 +18,34 @@ _SHIFTS = ("AddBackward0", "SubBackward0", "RsubBackward1")
 _SCALES = ("MulBackward0", "DivBackward0")
 _LINEAR = {"AddmmBackward0": (1, 2), "MmBackward0": (0, 1), "LinearBackward0": (0, 1)}
 """Of a linear layer's operation, which of its edges leads to the input, and which to the weight."""
+_CONVOLVES = ("ConvolutionBackward", "MkldnnConvolution", "CudnnConvolution")
+_LINEAR_OF_ONE = (
+    *(
+        *VIEWS,
+        "TBackward",
+        "Transpose",
+        "Permute",
+        "Slice",
+        "Select",
+        "Expand",
+        "NativeDropout",
+        "Neg",
+        "AvgPool",
+        "Adaptive",
+    ),
+    *(
+        "ConstantPad",
+        "Upsample",
+        "MeanBackward",
+        "MaxPool",
+        "MkldnnMaxPool",
+        "NativeBatchNorm",
+        "CudnnBatchNorm",
+        "Rsub",
+    ),
+)
+_LINEAR_OF_MORE = ("AddBackward", "SubBackward", "CatBackward", "StackBackward")
+"""Operations that make nothing of what they read that a linear layer could not, but for a maximum and for a scale."""
 
 
 class Lineage:
@@ -37,6 +65,33 @@ class Lineage:
                     self.users[parent] = []
                     self.nodes.append(parent)
                 self.users[parent].append((node, place))
+
+    def feeding(self, held: set[int]) -> list[Tensor]:
+        """The parameters that an input of one of these (by id) is computed from, through layers of its own."""
+        leaves = {node: own for node in self.nodes for own, _ in node.next_functions if hasattr(own, "variable")}
+        readers = [self._reader(node) for node in leaves if id(leaves[node].variable) in held]
+        ahead = [node for node in readers if node is not None]
+        seen = set(ahead)
+        found: dict[int, Tensor] = {}
+        for node in ahead:
+            for parent, _ in node.next_functions:
+                if parent is None or parent in seen:
+                    continue
+                if hasattr(parent, "variable"):
+                    found.setdefault(id(parent.variable), parent.variable)
+                else:
+                    seen.add(parent)
+                    ahead.append(parent)
+        return list(found.values())
+
+    def _reader(self, node: Any) -> Any:
+        """The operation of a layer that takes a weight as this node turns it: one with an input, too, or None."""
+        while len(node.next_functions) == 1:
+            users = self.users.get(node, [])
+            if len(users) != 1 or not node.name().startswith((*VIEWS, "T", "Permute")):
+                return None
+            node = users[0][0]
+        return node
 
     def called(self, *names: str) -> Iterator[Any]:
         """The nodes whose names begin with one of these."""
@@ -59,6 +114,29 @@ class Lineage:
                 if not self._is_mixed(row):
                     found.append([weight for one in row if (weight := weight_of(one)) is not None])
         return [row for row in found if len({id(weight) for weight in row}) == len(row) > 1]
+
+    def unbent(self) -> list[list[Tensor]]:
+        """The longest rows of weights, from the data on, with sums on the way, and nothing to bend it.
+
+        A row is dropped in which a weight stands twice, as in a recurrence.
+        """
+        rows: dict[Any, list[Any] | None] = {}
+        inner: set[Any] = set()
+        for node in sorted(self.nodes, key=lambda one: one._sequence_nr()):
+            above = [p for p, _ in node.next_functions if p is not None and not hasattr(p, "variable")]
+            known = [rows.get(parent) for parent in above]
+            weight, given = _layer_of(node)
+            if weight is not None:
+                before = rows.get(given) if given is not None and not hasattr(given, "variable") else []
+                rows[node] = None if before is None else [*before, node]
+                inner.update(before or ())
+            elif not above or any(row is None for row in known) or not _is_linear(node, len(above)):
+                rows[node] = [] if not above and node.name().startswith("Embedding") else None
+            else:
+                rows[node] = max((row for row in known if row is not None), key=len)
+        ends = [row for node, row in rows.items() if row and row[-1] is node and node not in inner]
+        weights = [[weight for node in row if (weight := _layer_of(node)[0]) is not None] for row in ends]
+        return [row for row in weights if len({id(weight) for weight in row}) == len(row) > 2]
 
     def _read_by(self, node: Any) -> Any:
         """The linear layer whose result, used nowhere else, this one reads."""
@@ -89,6 +167,33 @@ class Lineage:
                 return True
             ahead = [one for one in ahead if one.name().startswith((*VIEWS, "Transpose", "Permute", "Expand", "Split"))]
         return False
+
+
+def _layer_of(node: Any) -> tuple[Tensor | None, Any]:
+    """The weight of a linear layer or a convolution, masked or not, and the operation that made what it reads."""
+    if node.name() in _LINEAR:
+        return weight_of(node), node.next_functions[_LINEAR[node.name()][0]][0]
+    if not node.name().startswith(_CONVOLVES) or node.next_functions[1][0] is None:
+        return None, None
+    if getattr(node, "_saved_transposed", False) or getattr(node, "_saved_groups", 1) > 1:
+        return None, None
+    holder = node.next_functions[1][0]
+    if holder is not None and holder.name() == "MulBackward0":
+        holder = next((p for p, _ in holder.next_functions if hasattr(p, "variable")), None)
+    weight = getattr(holder, "variable", None)
+    return weight if isinstance(weight, torch.nn.Parameter) else None, node.next_functions[0][0]
+
+
+def _is_linear(node: Any, read: int) -> bool:
+    """Does this operation on so many computed tensors keep to sums of them and to scales?"""
+    name = node.name()
+    if name.startswith(_LINEAR_OF_MORE):
+        return True
+    if name.startswith(_CONVOLVES):  # in groups, as one half of a separable convolution
+        return hasattr(node.next_functions[1][0], "variable")
+    if name == "MmBackward0":  # of a graph's own matrix
+        return read == 1 and node.next_functions[0][0] is None
+    return read == 1 and (name.startswith(_LINEAR_OF_ONE) or (name in _SCALES and affine_parent(node) is not None))
 
 
 def weight_of(node: Any) -> Tensor | None:

@@ -74,21 +74,22 @@ class Loaders:
         return number
 
     def _write(self, loader: Any, number: int, place: Place | None) -> None:
-        sampler = loader.sampler
-        orders = {SequentialSampler: "sequential", RandomSampler: "random"}
-        custom = loader.batch_size is None or type(loader.batch_sampler).__name__ != "BatchSampler"
+        orders = {SequentialSampler: "sequential", RandomSampler: "random", range: "sequential"}
+        batches = loader.sampler if loader.batch_size is None and loader.batch_sampler is None else loader.batch_sampler
+        custom = type(batches).__name__ != "BatchSampler"
+        sampler = loader.sampler if custom else batches.sampler
         self.session.write(
             "loader",
             id=number,
             site=place,
-            order=type(loader.batch_sampler).__name__ if custom else orders.get(type(sampler), type(sampler).__name__),
+            order=type(batches).__name__ if custom else orders.get(type(sampler), type(sampler).__name__),
             batch_size=loader.batch_size,
             workers=loader.num_workers,
             drop_last=loader.drop_last,
             batches=_length(loader),
             samples=_length(loader.dataset),
             dataset=type(loader.dataset).__name__,
-            **self._weights(loader.batch_sampler if custom else None, sampler),
+            **self._weights(batches if custom else None, sampler),
         )
 
     def _weights(self, batches: Any, sampler: Any) -> dict[str, Any]:

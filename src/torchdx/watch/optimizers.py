@@ -19,6 +19,9 @@ from torchdx.watch.places import Place, user_place
 from torchdx.watch.session import Session
 from torchdx.watch.tensors import SIMPLE, is_free, number, root_of
 
+_MOST = 4
+"""Optimizers whose gradients are followed from the backward pass to the step, the latest."""
+
 
 class Optimizers:
     """Follows every optimizer from its making through each of its steps."""
@@ -107,6 +110,11 @@ class Optimizers:
             self._count_step(0, None)
 
     def _was_backward(self, *_: Any) -> None:
+        if self.session.looking:
+            with self.session.governor.look():
+                for known, index in list(self._known.values())[-_MOST:]:
+                    if (optimizer := known()) is not None:
+                        self.gradients.given(optimizer, index)
         if self.passes.several and self._count == 1:
             self.passes.ended(next(iter(self._known.values()))[0]())
         if self.session.at_wake:

@@ -14,7 +14,8 @@ from torchdx.watch.masks import Masks
 from torchdx.watch.models import Models
 from torchdx.watch.pairs import Pairs
 from torchdx.watch.places import user_place
-from torchdx.watch.recurrence import forget_gates, horizon
+from torchdx.watch.recurrence import Cell, cell_gate, forget_gates, horizon
+from torchdx.watch.rivals import Rivals
 from torchdx.watch.session import Session
 from torchdx.watch.signal import Signal
 from torchdx.watch.tensors import SAMPLE, across, column_scales, describe, is_plain, sample, saved
@@ -54,12 +55,14 @@ class Outputs:
         self._activations: dict[int, str] = {}
         self._read: set[str] = set()
         self._first: dict[int, tuple[int, Tensor]] = {}
+        self._cells: dict[int, tuple[Cell, int]] = {}
         self._told_input: set[int] = set()
         self._told_axes: set[int] = set()
         self._signal = Signal(session)
         self._highways = Highways(session, models)
         self._pairs = Pairs(session)
         self._masks = Masks(session, models)
+        self._rivals = Rivals(session, models)
         self._idle = 0
         self.at_untrained_call: Callable[[nn.Module], None] | None = None
         session.at_look.append(self._opens)
@@ -82,6 +85,7 @@ class Outputs:
         self._activations.clear()
         self._read.clear()
         self._first.clear()
+        self._cells.clear()
         self._told_input.clear()
         self._told_axes.clear()
         self._idle = 0
@@ -93,6 +97,9 @@ class Outputs:
         """Take the hook out and write down what was seen."""
         self._unhook()
         self._first.clear()
+        for number, (cell, calls) in self._cells.items():
+            self.session.write("recurrent", step=self.session.step, module=number, **cell_gate(cell, calls))
+        self._cells.clear()
         if not self._rows:
             return
         step, device = self.session.step, next(iter(self._rows.values())).device
@@ -156,6 +163,8 @@ class Outputs:
             self._follow(given, module)
             if module._parameters:
                 self._first.setdefault(self.models.model_of(number), (number, given.detach()))
+        if isinstance(module, Cell) and module.bias and module.bias_hh.device.type == "cpu":
+            self._cells[number] = module, self._cells.get(number, (module, 0))[1] + 1
         activation, again = isinstance(module, _MODULE_ACTIVATIONS), key in self._rows
         if not (activation and again):  # one activation module may serve after several layers
             self._last = (key, activation or again)
@@ -165,7 +174,7 @@ class Outputs:
         self._keep(key, tensor, isinstance(module, _UNITS))
         if activation and tensor.grad_fn is not None:
             self._activations[tensor.grad_fn._sequence_nr()] = key
-        if isinstance(module, nn.LSTM):
+        if isinstance(module, nn.LSTM | nn.GRU):
             self._look_back(number, module, given, output)
 
     def _tell_input(self, number: int, module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
@@ -174,7 +183,10 @@ class Outputs:
         Only of modules that nothing contains.
         """
         given = next((thing for thing in inputs if isinstance(thing, Tensor)), None)
-        if given is None or not self.models.is_root(module) or number in self._told_input:
+        if given is None or not self.models.is_root(module):
+            return
+        self._rivals.met(number, given)
+        if number in self._told_input:
             return
         self._told_input.add(number)
         self._pairs.meet(inputs, output)
@@ -263,7 +275,7 @@ class Outputs:
             self._count_dead(key, result.detach())
         return key
 
-    def _look_back(self, number: int, module: nn.LSTM, given: Tensor | None, output: Any) -> None:
+    def _look_back(self, number: int, module: nn.LSTM | nn.GRU, given: Tensor | None, output: Any) -> None:
         if given is None or given.device.type != "cpu" or not isinstance(output, tuple):
             return  # where it is not as torch gives it, a subclass has its own way
         told = forget_gates(module, given, output[0])
@@ -272,7 +284,7 @@ class Outputs:
         if given.requires_grad and told.get("length", 0) > 1:
             given.register_hook(self._reaches_back(number, module))
 
-    def _reaches_back(self, number: int, module: nn.LSTM) -> Callable[[Tensor], None]:
+    def _reaches_back(self, number: int, module: nn.LSTM | nn.GRU) -> Callable[[Tensor], None]:
         step = self.session.step + 1
 
         def come_back(gradient: Tensor) -> None:

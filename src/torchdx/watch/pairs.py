@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from torchdx.watch.laid import laid
 from torchdx.watch.losses import FUNCTIONS
 from torchdx.watch.places import Place, user_place
 from torchdx.watch.relation import FEATURES, related, views
@@ -28,6 +29,9 @@ JUDGED = 256
 
 COLUMNS = 2048
 """Values of a sample that are looked at; of more, some at even distances."""
+
+LAID = 1024
+"""Pictures whose maps are held beside them, at most."""
 
 PLACES = 4
 """Losses that are followed."""
@@ -108,6 +112,7 @@ class Pairing:
         self._views: list[Tensor] = []
         self._targets: list[Tensor] = []
         self._form: tuple[Any, ...] = ()
+        self._laid = [0, 0, 0]
 
     def add(self, inputs: tuple[Tensor, ...], target: Tensor) -> None:
         """Some samples of one more batch, as long as there are few."""
@@ -116,6 +121,8 @@ class Pairing:
         count = target.shape[0]
         rows = (torch.arange(min(ROWS, count)) * count // min(ROWS, count) + self._looks) % count
         self._looks += 1
+        if inputs[0].dim() == 4 and target.dim() > 2 and sum(self._laid) < LAID:
+            self._laid = [a + b for a, b in zip(self._laid, laid(inputs[0][rows], target.detach()[rows]), strict=True)]
         targets = _columns(target.detach()[rows], _TARGETS).double()
         seen = [_some(one, rows) for one in inputs]
         keys = {key: row for row, key in enumerate(_checksums(seen)) if key not in self._known}
@@ -138,6 +145,8 @@ class Pairing:
         classes = not self._form[1]
         found = related([*seen.split(FEATURES, 1)], targets, classes)
         told: dict[str, Any] = {"judged": len(targets), "related": found} if found else {}
+        if any(self._laid):
+            told["laid"] = self._laid
         if self._form[1] and bool(((targets == 0) | (targets == 1)).all()):
             share = targets.mean(0)
             told["entropy"] = float((torch.special.entr(share) + torch.special.entr(1 - share)).mean())

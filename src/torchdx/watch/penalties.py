@@ -1,4 +1,4 @@
-"""Penalties on the weights that are added to a loss: how much of what `backward` is called on they make up."""
+"""Penalties on weights or activations that are added to a loss: how much of what `backward` is called on they are."""
 
 from __future__ import annotations
 
@@ -18,8 +18,19 @@ _MOST = 6000
 
 _MOST_LOOKS = 64
 
+_FEW = 64
+"""Nodes of a penalty on activations."""
+
 FORWARD = ("Addmm", "Mm", "Bmm", "Baddbmm", "Convolution", "Embedding", "Rnn", "NativeDropout", "ScaledDot", "Cudnn")
 """Operations that a model's output is made by, and a penalty on its weights is not."""
+
+_NONLINEAR = ("Tanh", "Sigmoid", "Relu", "LeakyRelu", "Gelu", "Silu", "Elu", "Softplus", "NativeLayer", "NativeBatch")
+"""Activations, at which what a penalty is made of ends, as at one of the operations above."""
+
+_PLAIN = ("Abs", "Pow", "Mean", "Sum", "Mul", "Div", "Neg", "Sqrt", "Norm", "LinalgVectorNorm", "Sub", "Add", "Slice")
+_RESHAPED = ("Select", "Index", "View", "Unsqueeze", "Squeeze", "Transpose", "Permute", "T", "Reshape", "UnsafeView")
+_COPIED = ("Clone", "ToCopy", "Split", "Unbind", "Expand", "Stack", "Cat")
+"""What a penalty on activations is computed by."""
 
 _SAME = ("ToCopyBackward0", "ViewBackward0", "SqueezeBackward0", "ReshapeAliasBackward0", "UnsqueezeBackward0")
 
@@ -28,7 +39,7 @@ class Penalties:
     """Takes apart, at a look, the sum that `backward` is called on: loss functions' values, and what is left.
 
     What is left is a penalty where it depends on parameters alone: its graph ends in parameters only, and holds no
-    operation of a model.
+    operation of a model. Or on activations alone, as for sparse codes: no data enter it but through the model.
     """
 
     def __init__(self, session: Session) -> None:
@@ -65,17 +76,22 @@ class Penalties:
                 self._write(number(root), *parts, user_place(2))
         self._losses.clear()
 
-    def _write(self, objective: float, losses: float, weight: float, terms: int, place: Place | None) -> None:
+    def _write(
+        self, objective: float, losses: float, weight: float, terms: int, active: bool, place: Place | None
+    ) -> None:
         told = {"objective": objective, "losses": losses, "penalty": objective - losses, "scale": weight}
+        if active:
+            told["activations"] = True
         self.session.write("penalty", step=self.session.step + 1, site=place, terms=terms, **told)
 
 
-def _parts(root: Any, losses: dict[int, float]) -> tuple[float, float, int] | None:
-    """The weighted sum of the loss functions' values, their weight, and the count of other terms, all penalties.
+def _parts(root: Any, losses: dict[int, float]) -> tuple[float, float, int, bool] | None:
+    """The weighted sum of the loss functions' values, their weight, the count of other terms, all penalties, and
+    whether one of these is on activations.
 
     None where no loss function or no penalty is part of the sum, or anything else is.
     """
-    total, weight, terms, budget = 0.0, 0.0, 0, _MOST
+    total, weight, terms, budget, activations = 0.0, 0.0, 0, _MOST, False
     ahead: list[tuple[Any, float]] = [(root, 1.0)]
     rest: list[Any] = []
     while ahead:
@@ -95,10 +111,12 @@ def _parts(root: Any, losses: dict[int, float]) -> tuple[float, float, int] | No
     for node in rest:
         used = _walk(node, budget)
         if used is None:
+            used, activations = _walk_activations(node), True
+        if used is None:
             return None
         budget -= used
         terms += 1
-    return (total, weight, terms) if weight and terms else None
+    return (total, weight, terms, activations) if weight and terms else None
 
 
 def terms_of(node: Any, factor: float) -> list[tuple[Any, float]] | None:
@@ -120,6 +138,35 @@ def terms_of(node: Any, factor: float) -> list[tuple[Any, float]] | None:
     if name == "NegBackward0":
         return [(below[0], -factor)]
     return [(below[0], factor)] if name in _SAME else None
+
+
+def _walk_activations(root: Any) -> int | None:
+    """How many nodes lie between a term and the activations that it is made of; None where data may enter otherwise."""
+    seen, ahead, found = {root}, [root], False
+    while ahead:
+        node = ahead.pop()
+        name = node.name().removeprefix("Unsafe").split("Backward")[0]
+        if node.name().startswith((*FORWARD, *_NONLINEAR)):
+            found = True
+            continue
+        if name not in (*_PLAIN, *_RESHAPED, *_COPIED) or len(seen) > _FEW or not _is_free_of_data(name, node):
+            return None
+        for parent, _ in node.next_functions:
+            if parent is not None and parent not in seen:
+                seen.add(parent)
+                ahead.append(parent)
+    return len(seen) if found else None
+
+
+def _is_free_of_data(name: str, node: Any) -> bool:
+    """Is all that enters this operation computed from parameters, or a number?"""
+    below = [parent for parent, _ in node.next_functions]
+    if name in ("Add", "Sub", "Stack", "Cat"):
+        return all(parent is not None for parent in below)
+    if name in ("Mul", "Div") and below[0] is not None and below[1] is None:
+        other = saved(node, "_saved_other")
+        return other is not None and other.numel() == 1
+    return below[0] is not None
 
 
 def _walk(root: Any, most: int) -> int | None:

@@ -1,4 +1,7 @@
-"""How long an LSTM remembers, worked out from its own gates."""
+"""How long an LSTM or a GRU remembers, worked out from its own gates.
+
+What a GRU's update gate holds back is what an LSTM's forget gate keeps, and both are the second of the gates.
+"""
 
 from __future__ import annotations
 
@@ -10,8 +13,17 @@ from torch import Tensor, nn
 
 _SEQUENCES = 8
 
+Cell = nn.LSTMCell | nn.GRUCell
 
-def forget_gates(module: nn.LSTM, given: Tensor, output: Tensor) -> dict[str, Any]:
+
+def cell_gate(module: Cell, length: int) -> dict[str, Any]:
+    """Of a cell that was called once a step, what `forget_gates` tells of biases."""
+    gate = slice(module.hidden_size, 2 * module.hidden_size)
+    both = module.bias_ih.detach()[gate] + module.bias_hh.detach()[gate]
+    return {"length": length, "cell": type(module).__name__, "forget_bias": [float(both.mean())]}
+
+
+def forget_gates(module: nn.LSTM | nn.GRU, given: Tensor, output: Tensor) -> dict[str, Any]:
     """The forget-gate bias of every layer and, for a single-layer LSTM, what its forget gates do to a memory.
 
     With f_t the forget gate, a memory cell keeps the share f_1 f_2 ... f_T over T steps. Told are `forget_bias` (mean
@@ -20,6 +32,7 @@ def forget_gates(module: nn.LSTM, given: Tensor, output: Tensor) -> dict[str, An
     """
     hidden = module.hidden_size
     told: dict[str, Any] = {"length": given.shape[1 if module.batch_first and given.dim() == 3 else 0]}
+    told["cell"] = type(module).__name__
     if module.bias:
         gate = slice(hidden, 2 * hidden)
         told["forget_bias"] = [
@@ -32,7 +45,7 @@ def forget_gates(module: nn.LSTM, given: Tensor, output: Tensor) -> dict[str, An
     return told
 
 
-def horizon(module: nn.LSTM, gradient: Tensor) -> float | None:
+def horizon(module: nn.LSTM | nn.GRU, gradient: Tensor) -> float | None:
     """RMS of the gradient with respect to the first input of a sequence over that to the last: how far back it reaches.
 
     None where the last input gets none, or the sequences cannot be told apart.
@@ -44,7 +57,7 @@ def horizon(module: nn.LSTM, gradient: Tensor) -> float | None:
     return first / last if last > 0 and math.isfinite(first / last) else None
 
 
-def _memory(module: nn.LSTM, given: Tensor, output: Tensor) -> dict[str, float]:
+def _memory(module: nn.LSTM | nn.GRU, given: Tensor, output: Tensor) -> dict[str, float]:
     if module.batch_first:
         given, output = given.transpose(0, 1), output.transpose(0, 1)
     given, output = given[:, :_SEQUENCES], output[:, :_SEQUENCES]

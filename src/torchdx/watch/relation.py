@@ -16,6 +16,9 @@ LITTLE = 16
 LEAST = 64
 """Samples below which nothing is told."""
 
+OTHERS = 8
+"""Samples not of the commonest class that there must be, as of one class nothing can be told."""
+
 _GOLDEN = 2654435769
 
 
@@ -74,7 +77,8 @@ def related(seen: list[Tensor], targets: Tensor, classes: bool) -> list[float]:
     if count < LEAST:
         return []
     wanted = _centred(_alike(targets, classes))
-    if not bool(wanted.abs().max() > 1e-6):
+    commonest = int((targets == targets.mode(0).values).all(1).sum())
+    if not bool(wanted.abs().max() > 1e-6) or (classes and count - commonest < OTHERS):
         return []
     told = []
     for kernels in filter(None, map(_kernels, seen)):

@@ -25,7 +25,7 @@ DENSE = 256
 AWAKE = 64
 """Steps at the start that are never slept through."""
 
-LONGEST = 8
+LONGEST = 16
 """A nap is this part of all steps so far at most, so that the end of any run is seen, however short its steps."""
 
 WINDOW = 2
@@ -174,7 +174,7 @@ class Session:
             with self.governor.look():
                 self._call_each(self.at_look)
         elif self.step >= AWAKE and self.step - self._woke >= WINDOW:
-            nap = min(self.governor.nap(), max(AWAKE, self.step // LONGEST))
+            nap = min(self.governor.nap(), max(AWAKE // 2, self.step // LONGEST))
             self.asleep = nap > 0
             self._wakes = self.step + nap
 

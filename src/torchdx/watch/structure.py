@@ -25,6 +25,10 @@ MOST_BOUNDS = 256
 """Backward passes at whose last operations is looked."""
 
 
+MOST_FEEDING = 256
+"""Parameters of one graph that are told as those before what is trained."""
+
+
 class Structure:
     """Reads, just before a looked-at backward pass, the graph that it will go through."""
 
@@ -35,11 +39,13 @@ class Structure:
         self._places: dict[str, int] = {}
         self._bounds = 0
         self._chains: set[tuple[int, ...]] = set()
+        self._held: set[int] = set()
         session.weave(Optimizer.__init__, after=self._begins)
         session.weave(torch.autograd.backward, before=self._backward)
 
-    def _begins(self, *_: Any) -> None:
+    def _begins(self, _: None, optimizer: Optimizer, *__: Any) -> None:
         self._places.clear()
+        self._held.update(id(p) for group in optimizer.param_groups for p in group["params"])
 
     def _backward(self, tensors: Any, *_: Any) -> None:
         if not self.session.looking:
@@ -58,6 +64,7 @@ class Structure:
                 lineage = Lineage(root.grad_fn)
                 self._tell_chains(lineage)
                 self._tell_mixtures(lineage)
+                self._tell_feeding(lineage)
 
     def _tell_bounds(self, root: Any) -> None:
         for node, name, low, high, share in beyond(root):
@@ -72,11 +79,12 @@ class Structure:
             )
 
     def _tell_chains(self, lineage: Lineage) -> None:
-        for chain in lineage.chains():
-            numbers = tuple(self.models.parameter_number(weight) for weight in chain)
-            if numbers not in self._chains:
-                self._chains.add(numbers)
-                self.session.write("chain", step=self.session.step + 1, params=numbers)
+        for whole, chains in ((False, lineage.chains()), (True, lineage.unbent())):
+            for chain in chains:
+                numbers = tuple(self.models.parameter_number(weight) for weight in chain)
+                if (whole, *numbers) not in self._chains:
+                    self._chains.add((whole, *numbers))
+                    self.session.write("chain", step=self.session.step + 1, params=numbers, whole=whole)
 
     def _tell_mixtures(self, lineage: Lineage) -> None:
         for node, axis, shape, summed, why in mixtures(lineage):
@@ -89,6 +97,13 @@ class Structure:
                 why=why,
                 after=self._number(nearest_parameter(node)),
             )
+
+    def _tell_feeding(self, lineage: Lineage) -> None:
+        """Parameters in no optimizer, out of which what the trained layers read is computed."""
+        feeding = [p for p in lineage.feeding(self._held) if id(p) not in self._held]
+        if feeding:
+            numbers = [self.models.parameter_number(p) for p in feeding[:MOST_FEEDING]]
+            self.session.write("feeding", step=self.session.step + 1, params=numbers)
 
     def _number(self, parameter: Tensor | None) -> int | None:
         return self.models.parameter_number(parameter) if parameter is not None else None

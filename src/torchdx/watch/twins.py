@@ -193,6 +193,7 @@ class Twins:
             "along": product / (way * far) if way and far else None,
             "far": far / size if size else None,
             "apart": apart / size if size else None,
+            "pulled": (copy := twin.copy()) is not None and _is_pulled(copy),
         }
         self._write(twin)
 
@@ -280,7 +281,13 @@ def _upper(roots: list[nn.Module]) -> Iterator[nn.Module]:
 def _signature(module: nn.Module) -> Signature:
     pairs = [(name.replace(_WRAPPER, ""), p.shape) for name, p in named_parameters(module) if is_plain(p)]
     large = len(pairs) > 1 and sum(shape.numel() for _, shape in pairs) >= _LEAST_VALUES
-    return tuple(pairs) if large else ()
+    drawn = any(len(shape) > 1 for _, shape in pairs)  # the gains and shifts of all norms begin alike
+    return tuple(pairs) if large and drawn else ()
+
+
+def _is_pulled(copy: nn.Module) -> bool:
+    """Do gradients reach it, as they reach no average?"""
+    return any(p.grad is not None for _, p in named_parameters(copy))
 
 
 def _alike(start: Tensor, trained: nn.Module) -> bool:

@@ -12,7 +12,8 @@ Helped by starting the forget gate's bias at 1 or more. PyTorch adds two biases 
     with torch.no_grad():
         lstm.bias_hh_l0[hidden : 2 * hidden].fill_(1.0)
 
-No fault when nothing has to be remembered for more than a few steps; so, from source alone, this is only a note.
+No fault when nothing has to be remembered for more than a few steps; so, from source alone, this is only a note. A bias
+far below zero is one whatever is learnt: no start gives it.
 
 Sources: R. Jozefowicz, W. Zaremba and I. Sutskever, "An Empirical Exploration of Recurrent Network Architectures"
 (2015); C. Tallec and Y. Ollivier, "Can recurrent neural networks warp time?" (2018).
@@ -49,6 +50,13 @@ LONG = 20
 KEPT = 1e-3
 """Share of a memory, in the best unit at any look, below which the start of a sequence is out of reach (row 50)."""
 
+SHUT = -2.0
+"""Mean forget-gate bias below which a gate was shut by hand, and keeps an eighth of a memory a step at most: then it
+takes no long sequence to lose it, and what is learnt is learnt from the last steps alone. Starts lie at -0.1 to 3."""
+
+SHORT = 4
+"""Steps from which there is something to remember."""
+
 LEARNT = 0.1
 """Share of the loss learnt away above which the memory is taken to suffice: sequences often need only their end."""
 
@@ -84,22 +92,26 @@ def in_run(record: Record) -> Iterator[Finding]:
     for number, facts in _looks(record).items():
         layer, last = record.process.layers.get(str(number)), facts[-1]
         keeps = _kept(facts)
-        shut = last["forget_bias"][0] < OPEN and last["length"] >= LONG and keeps < KEPT
-        if layer is not None and shut and record.steps >= STEPS and record.progress.gain < LEARNT:
+        gru = str(last.get("cell", "")).startswith("GRU")
+        lost = not gru and last["forget_bias"][0] < OPEN and last["length"] >= LONG and keeps < KEPT
+        fails = lost and record.progress.gain < LEARNT
+        if layer is not None and (fails or _is_shut(facts)) and record.steps >= STEPS:
+            gates = f"{'update' if gru else 'forget'} gates of {layer.name or f'this {layer.cls}'}"
+            keeping = f"keep at most {keeps:.1g}" if keeps == keeps else "were shut by hand, and keep nearly nothing"
             yield Finding(
-                message=f"the forget gates of {layer.name or 'this LSTM'} keep at most {keeps:.1g} of a memory over "
-                f"{last['length']} steps, and nothing is learnt",
+                message=f"the {gates} {keeping} of a memory over "
+                f"{last['length']} steps{', and nothing is learnt' if fails else ''}",
                 site=layer.site,
                 layer=layer.name,
                 evidence={
                     "forget-gate bias (sum of both)": last["forget_bias"][0],
-                    "forget gate, mean": last["forget"],
+                    **({"forget gate, mean": last["forget"]} if "forget" in last else {}),
                     "sequence length": last["length"],
-                    "share kept by the best unit": keeps,
+                    **({"share kept by the best unit": keeps} if keeps == keeps else {}),
                     **_horizon(record, number),
                 },
-                cure=f"start the forget gate's part of one of the two biases at 1, or at log {last['length']} = "
-                f"{math.log(last['length']):.1f} if the whole sequence matters",
+                cure=f"start the {'update' if gru else 'forget'} gate's part of one of the two biases at 1, or at "
+                f"log {last['length']} = {math.log(last['length']):.1f} if the whole sequence matters",
                 confidence=0.7,
             )
 
@@ -108,14 +120,21 @@ def _looks(record: Record) -> dict[int, list[Fact]]:
     """What was seen of each LSTM's memory."""
     looks: dict[int, list[Fact]] = {}
     for fact in record.process.all("recurrent"):
-        if fact.get("forget_bias") and "keeps" in fact:
+        if fact.get("forget_bias"):
             looks.setdefault(fact["module"], []).append(fact)
     return looks
 
 
 def _kept(facts: Sequence[Fact]) -> float:
-    """The largest share of a memory that its best unit kept."""
-    return float(max(fact["keeps"] for fact in facts))
+    """The largest share of a memory that its best unit kept; NaN where only biases are known, as of several layers."""
+    return float(max((fact["keeps"] for fact in facts if "keeps" in fact), default=math.nan))
+
+
+def _is_shut(facts: Sequence[Fact]) -> bool:
+    """Was some layer's gate shut from the first look to the last, on sequences of some length?"""
+    biases = [min(fact["forget_bias"]) for fact in facts]
+    keeps = _kept(facts)
+    return max(biases) < SHUT and max(fact["length"] for fact in facts) >= SHORT and not keeps >= KEPT
 
 
 def _horizon(record: Record, number: int) -> dict[str, float]:
@@ -129,6 +148,7 @@ def readings(record: Record) -> Iterator[tuple[str, float]]:
     looks = _looks(record).values()
     if looks:
         yield "OPEN", min(facts[-1]["forget_bias"][0] for facts in looks)
+        yield "SHUT", min(max(min(fact["forget_bias"]) for fact in facts) for facts in looks)
         yield "LONG", max(facts[-1]["length"] for facts in looks)
         yield "KEPT", min(_kept(facts) for facts in looks)
         yield "LEARNT", record.progress.gain

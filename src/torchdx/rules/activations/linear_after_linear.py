@@ -69,14 +69,16 @@ def in_source(program: Program) -> Iterator[Finding]:
 
 def in_run(record: Record) -> Iterator[Finding]:
     """Every row of linear layers that reads, at the first look, as one: none of them narrower than both its ends."""
+    whole = {parameter.id for row in _rows(record) if len(row) > 2 for parameter in row}
     for row in _rows(record):
-        if _spare(row) >= SMALLEST:
+        inner = len(row) == 2 and {parameter.id for parameter in row} <= whole
+        if _spare(row) >= SMALLEST and not inner:
             names = [f"`{parameter.layer or parameter.name}`" for parameter in row]
             between = f"{names[0]} and {names[1]}" if len(row) == 2 else f"{names[0]}, {names[1]} ... {names[-1]}"
-            widths = [row[0].shape[1], *(parameter.shape[0] for parameter in row)]
+            widths = _widths(row)
             yield Finding(
-                message=f"nothing nonlinear stands between {between}: each reads nothing but the one before, and the "
-                f"{len(row)} are one linear layer",
+                message=f"nothing nonlinear stands between {between}: each reads the one before as it is, but for "
+                f"sums, scales and pooling, and the {len(row)} do no more than one linear layer can",
                 site=row[1].site,
                 layer=row[1].layer,
                 evidence={"layers": len(row), "widths": " ".join(str(width) for width in widths)},
@@ -100,6 +102,10 @@ def _rows(record: Record) -> Iterator[Sequence[Parameter]]:
     known = {parameter.id: parameter for parameter in record.parameters}
     for fact in record.process.all("chain"):
         row = [known[number] for number in fact["params"] if number in known]
+        if fact.get("whole"):
+            if len(row) == len(fact["params"]) and len({_steppers(record, parameter) for parameter in row}) == 1:
+                yield row
+            continue
         if len(row) == len(fact["params"]) and all(parameter.kind == "Linear" for parameter in row):
             for _, side_by_side in groupby(row, lambda parameter: _home(record, parameter)):
                 together = list(side_by_side)
@@ -109,14 +115,25 @@ def _rows(record: Record) -> Iterator[Sequence[Parameter]]:
 
 def _home(record: Record, parameter: Parameter) -> tuple[object, ...]:
     """What a layer is part of, and which optimizers step it."""
-    steppers = tuple(optimizer.id for optimizer in record.optimizers if parameter.id in optimizer.parameter_ids)
-    return parameter.model, parameter.layer.rpartition(".")[0], steppers
+    return parameter.model, parameter.layer.rpartition(".")[0], _steppers(record, parameter)
+
+
+def _steppers(record: Record, parameter: Parameter) -> tuple[int, ...]:
+    return tuple(optimizer.id for optimizer in record.optimizers if parameter.id in optimizer.parameter_ids)
 
 
 def _spare(row: Sequence[Parameter]) -> int:
     """The least width between, if one layer could do all that the row can; else 0."""
-    between = min(parameter.shape[0] for parameter in row[:-1])
-    return between if between >= min(row[0].shape[1], row[-1].shape[0]) else 0
+    first, *inner, last = _widths(row)
+    return min(inner) if min(inner) >= min(first, last) else 0
+
+
+def _widths(row: Sequence[Parameter]) -> list[int]:
+    """From the first layer's input to the last one's output, also of matrices that inputs are multiplied by."""
+    given, made = 1, 0
+    if any(one.shape[0] != other.shape[1] for one, other in pairwise(row)):
+        given, made = (0, 1) if all(one.shape[1] == other.shape[0] for one, other in pairwise(row)) else (1, 0)
+    return [row[0].shape[given], *(parameter.shape[made] for parameter in row)]
 
 
 def _pairs(program: Program) -> Iterator[Pair]:

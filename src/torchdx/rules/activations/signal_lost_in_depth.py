@@ -11,8 +11,9 @@ the output says no longer depends on the input. Gradients fade on their way back
 Helped by weights that keep the variance (`nn.init.kaiming_normal_` for ReLU, `nn.init.xavier_normal_` for tanh), by
 normalisation between the layers, and by residual connections.
 
-No fault when the network learns all the same, as a few layers at the default do; when one layer alone is small, as a
-last one that starts at zero; or when sigmoids squash the signal (see vanishing-gradient).
+No fault when the network learns all the same and soon, as a few layers at the default do; or when one layer alone is
+small, as a last one that starts at zero. Sigmoids squash the signal, too, by a quarter a layer at best: of those that
+never learn, vanishing-gradient tells.
 
 Sources: K. He et al., arXiv 1502.01852; D. Mishkin and J. Matas, "All you need is a good init", arXiv 1511.06422; S. S.
 Schoenholz et al., "Deep Information Propagation", arXiv 1611.01232.
@@ -49,6 +50,7 @@ explains = frozenset(
         "non-finite",
         "diverged",
         "cannot-fit-one-batch",
+        "output-ignores-input",
         "saddle-point",
     }
 )
@@ -60,11 +62,19 @@ or weights drawn too small) at 1.1e-3 and below."""
 GROWN = 1e2
 """The same (catalogue, row 47): three nets with weights drawn too large lie at 500 to 3600."""
 DEEP = 5
-"""Layers with weights that a steady fall is judged from; catalogue, row 47: a default start is healthy below."""
+"""Layers with weights that growth is judged from; catalogue, row 47: a default start is healthy below."""
+SHALLOW = 3
+"""Those that a fall is judged from: no default start loses as much in so few, weights drawn too small do."""
 STUCK = 0.2
 """Share of the loss learnt away below which a net is stuck: vanishing-gradient's bound."""
 POOR = 0.5
 """Share of the loss learnt away below which a signal too large did harm: exploding-gradient's bound."""
+GONE, LITTLE = 1e-4, 1 / 3
+"""Signal of which nothing but noise is left, and the share learnt that is little then: the last layers learn what they
+can, as in vanishing-gradient. Of 120 healthy programs none has a steady fall below 8e-3."""
+WAITED, LATE = 50, 0.05
+"""Steps, and their share of the run, for which the loss stands where knowing nothing leaves it, before a net that lost
+the signal finds it. Eight sigmoids, and weights of 0.001: 100 to 700 steps, 0.09 to 0.33 of the run."""
 STEPS = 30
 """Optimizer steps before which no net can be said to be stuck: the examination's own bound."""
 
@@ -74,22 +84,33 @@ def in_run(record: Record) -> Iterator[Finding]:
     if record.steps < STEPS:
         return
     progress, squashed = record.progress, bool(record.inner_layers("Sigmoid"))
-    for signal in signals_of(record, DEEP):
-        if not signal.is_steady:
+    for signal in signals_of(record, SHALLOW):
+        if not signal.is_steady or (signal.ratio > 1 and len(signal.layers) < DEEP):
             continue
-        lost = signal.ratio < LOST and progress.finite and progress.gain < STUCK and not squashed
+        lost = signal.ratio < LOST and progress.finite and _is_harmed(record, signal.ratio, squashed)
         grown = signal.ratio > GROWN and (not progress.finite or progress.gain < POOR)
         if lost or grown:
             yield _finding(record, signal)
 
 
+def _is_harmed(record: Record, ratio: float, squashed: bool) -> bool:
+    """Did the run learn less than it would have, or much later, had the signal arrived?"""
+    learnt, waited = record.progress.learnt, record.progress.waited
+    late = waited >= WAITED and waited > LATE * record.steps
+    if squashed:
+        return late and learnt >= STUCK
+    return late or learnt < (LITTLE if ratio < GONE else STUCK)
+
+
 def readings(record: Record) -> Iterator[tuple[str, float]]:
     """What this run reads on each threshold: the constant's name, and the number held against it."""
-    ratios = [signal.ratio for signal in signals_of(record, DEEP) if signal.is_steady]
+    ratios = [signal.ratio for signal in signals_of(record, SHALLOW) if signal.is_steady]
     if ratios:
         yield "LOST", min(ratios)
         yield "GROWN", max(ratios)
-        yield "STUCK", record.progress.gain
+        yield "STUCK", record.progress.learnt
+        yield "WAITED", record.progress.waited
+        yield "LATE", record.progress.waited / max(record.steps, 1)
 
 
 def _finding(record: Record, signal: Signal) -> Finding:
@@ -100,10 +121,14 @@ def _finding(record: Record, signal: Signal) -> Finding:
         if (slope < 0) == falls and abs(slope) > 0.1
     )
     fate = "fades" if falls else "explodes"
+    drawn = f"start the weights {'larger' if falls else 'smaller'}, with nn.init.kaiming_normal_ (ReLU) or "
+    squashed = bool(record.inner_layers("Sigmoid"))
+    cure = "use ReLU or tanh between the layers" if squashed else f"{drawn}nn.init.xavier_normal_ (tanh)"
     return Finding(
         message=f"the signal {fate} with depth: from `{guilty.name}` on each layer multiplies the differences between "
         f"samples by about {signal.slope:.2g}, and at `{signal.layers[-1].name}` they are {signal.ratio:.1e} of those "
-        f"at `{signal.layers[0].name}`; the loss ends at {record.progress.last:.3g}",
+        f"at `{signal.layers[0].name}`; the loss stays for {record.progress.waited} steps and ends at "
+        f"{record.progress.last:.3g}",
         site=guilty.site,
         layer=guilty.name,
         evidence={
@@ -115,9 +140,9 @@ def _finding(record: Record, signal: Signal) -> Finding:
                 p.initial.get("std") for layer in signal.layers for p in layer.parameters if p.is_weight
             ],
             "tanh": bool(record.inner_layers("Tanh")),
+            "squashed": squashed,
         },
-        cure=f"start the weights {'larger' if falls else 'smaller'}, with nn.init.kaiming_normal_ (ReLU) or "
-        "nn.init.xavier_normal_ (tanh), normalise between the layers, or add residual connections",
+        cure=f"{cure}, normalise between the layers, or add residual connections",
         confidence=0.9,
     )
 
@@ -125,7 +150,7 @@ def _finding(record: Record, signal: Signal) -> Finding:
 def treat(program: Program, finding: Finding) -> Iterator[Fix]:
     """Draw the weights so that the variance is kept, where they are drawn, or after the model is made."""
     file = program.file(finding.site.path) if finding.site else None
-    if file is None or finding.site is None:
+    if file is None or finding.site is None or finding.evidence.get("squashed"):
         return
     drawn = "xavier_normal_" if finding.evidence.get("tanh") else "kaiming_normal_"
     changes = []

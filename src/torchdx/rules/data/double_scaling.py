@@ -1,4 +1,4 @@
-"""Pictures that lie in 0..1 already are divided by 255 once more.
+"""Pictures that lie in 0..1 already are divided by 255 once more, or a table is put through its scaler twice.
 
 Seen as inputs whose largest value is 1/255 = 0.0039, a network that is stuck at the frequencies of the classes,
 first-layer gradients several hundred times smaller than the last layer's.
@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING
 from torchdx.finding import Finding, Fix
 from torchdx.record import site_of
 from torchdx.source import edits
+from torchdx.source.rescaling import rescaled
 from torchdx.source.scales import composed, divides_by_255, lambda_of, scaled_by, transform_scales
 from torchdx.source.values import Instance, Operation, Result, Value
 
@@ -53,6 +54,16 @@ def in_source(program: Program) -> Iterator[Finding]:
             cure="divide once: leave this division out",
             confidence=0.95,
         )
+    for file in program.torch_files:
+        for call, before in rescaled(file):
+            yield Finding(
+                message=f"`{file.text_of(call)[:50]}` scales what the same scaler scaled already, in line "
+                f"{getattr(before, 'lineno', 0)}: numbers of deviation 1 are divided by the raw ones' deviation",
+                site=file.site(call),
+                evidence={"scaled before": file.text_of(before)[:100]},
+                cure="scale once: leave one of the two out",
+                confidence=0.95,
+            )
 
 
 def _divisions(program: Program) -> Iterator[tuple[SourceFile, ast.expr]]:

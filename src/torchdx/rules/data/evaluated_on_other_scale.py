@@ -10,7 +10,8 @@ Helped by the same transform for both: take mean and deviation, or the greatest 
 use these numbers for all data.
 
 No fault when the scale is about the same, as with augmentation; nor when evaluation goes as well as training all the
-same. Where it has no loss by which that could be told, only another unit altogether is: raw bytes beside scaled ones.
+same. Where it has no loss by which that could be told, only another unit altogether is: raw bytes beside scaled ones,
+or numbers that were but divided beside standardised ones.
 
 Sources: scikit-learn documentation, "Common pitfalls: inconsistent preprocessing"; PyTorch documentation, transfer
 learning tutorial, which normalises both sets by the same numbers.
@@ -44,6 +45,12 @@ most; sick ones 2.6 and more."""
 UNIT = 10.0
 """Deviation in evaluation over that in training, shifted as well, beyond which a model whose evaluation has no loss is
 given numbers in another unit. Healthy programs: 0, as none is shifted so; a sick one 32, shifted by 96 (raw bytes)."""
+NARROW, APART, LIKE = 4.0, 5.0, 1.5
+"""Deviation in training over that in evaluation; and distance of the means in deviations that are alike, one at most so
+many times the other: from these on inputs are of another scale where evaluation has no loss, and is of whole batches of
+several columns. Healthy programs (30): 1.08, 0.17; a sick one 14.7 (divided by 255 alone)."""
+BATCH = 16
+"""Samples of such a batch: the first states of a game, one by one, may well be alike."""
 BATCHES = 2
 """Batches of training that must have been seen."""
 
@@ -64,7 +71,7 @@ def in_run(record: Record) -> Iterator[Finding]:
                 return
     if not record.validation_loss().finite:
         for trained, tested, site in _nearest(record):
-            if _unit(trained, tested) > UNIT:
+            if _unit(trained, tested) > UNIT or _is_other(trained, tested, _batches(record)):
                 yield _finding(trained, tested, site, None, 0.8)
                 return
 
@@ -90,6 +97,9 @@ def readings(record: Record) -> Iterator[tuple[str, float]]:
         yield "CARRIES_OVER", _lacking(record)
     if not record.validation_loss().finite and (units := [_unit(one, other) for one, other, _ in _nearest(record)]):
         yield "UNIT", max(units)
+        if _batches(record):
+            yield "NARROW", max(_narrow(one, other) for one, other, _ in _nearest(record))
+            yield "APART", max(_shift(one, other) for one, other, _ in _nearest(record))
 
 
 def _goes_badly(record: Record) -> bool:
@@ -157,6 +167,22 @@ def _ratio(trained: Scale, tested: Scale) -> float:
 def _unit(trained: Scale, tested: Scale) -> float:
     """How many times wider the inputs of the evaluation are; 0 if they are not shifted: anomalies are wider as well."""
     return tested[1] / trained[1] if trained[1] > 0 and _shift(trained, tested) > SHIFT else 0.0
+
+
+def _narrow(trained: Scale, tested: Scale) -> float:
+    return trained[1] / tested[1] if tested[1] > 0 else 0.0
+
+
+def _is_other(trained: Scale, tested: Scale, batches: bool) -> bool:
+    """Is it narrower, or as wide and somewhere else?"""
+    apart = _ratio(trained, tested) < LIKE and _shift(trained, tested) > APART
+    return batches and (_narrow(trained, tested) > NARROW or apart)
+
+
+def _batches(record: Record) -> bool:
+    """Is a model evaluated more than once, and always on whole batches of several columns?"""
+    shapes = [fact.get("shape", ()) for fact in record.process.all("evaluated")]
+    return len(shapes) > 1 and all(shape[:1] >= [BATCH] and math.prod(shape[1:]) > 1 for shape in map(list, shapes))
 
 
 def _shift(trained: Scale, tested: Scale) -> float:

@@ -32,13 +32,13 @@ from torchdx.source.reading import words
 
 if TYPE_CHECKING:
     from torchdx.source import Program, SourceFile
+    from torchdx.source.index import Binding
 
 code, family, severity = "TDX525", "data", "error"
 needs: frozenset[str] = frozenset()
 explains = frozenset(
     {
         "not-learning",
-        "plateau",
         "overfitting",
         "validation-gap",
         "train-eval-gap",
@@ -56,6 +56,8 @@ RANDOM = words(
     "randn randn_like rand rand_like normal normal_ bernoulli bernoulli_ randint randint_like randperm uniform_ "
     "dropout exponential_ poisson standard_normal uniform random"
 )
+CUTS = words("split chunk unbind tensor_split")
+"""Calls that give parts of a tensor, and no copies."""
 CONCERNED = re.compile(rb"\b(rand|normal|bernoulli|dropout|poisson|uniform)")
 TOLD = words("print info debug write imshow plot save hist")
 """Calls that only show what they are given."""
@@ -73,14 +75,16 @@ def in_source(program: Program) -> Iterator[Finding]:
                     if binding.how != "assign" or binding.steps or not isinstance(node, ast.Assign):
                         continue
                     first, change = _same(program, file, node, own)
-                    if first and first != name and change is not None and _both_used(file, node, change, first, name):
+                    if not first or first == name or change is None:
+                        continue
+                    if _both_used(file, node, change, first, name) or _comes_again(file, first, change):
                         yield _finding(file, change, first, name)
 
 
 def _finding(file: SourceFile, change: ast.AST, first: str, name: str) -> Finding:
     return Finding(
         message=f"`{name}` and `{first}` are one tensor: what is put into `{name}` is in `{first}`, too, which is used "
-        "afterwards as if it were not",
+        "afterwards, or in the next epoch, as if it were not",
         site=file.site(change),
         evidence={"changed in place": file.text_of(change)},
         cure=f"make a tensor of its own: `{name} = {first} + ...`, or `{first}.clone()` first",
@@ -200,6 +204,59 @@ def _both_used(file: SourceFile, node: ast.Assign, change: ast.stmt, first: str,
         ):
             return False
     return False
+
+
+def _comes_again(file: SourceFile, name: str, use: ast.AST) -> bool:
+    """Is it a part of data, no copy of it, that is gone through again and again?"""
+    scope = file.scope_of(use)
+    for binding in reaching(file, scope.bindings.get(name, []), use, scope.node):
+        whole = _whole_of(file, binding, use)
+        loops = [*file.loops_around(binding.node), *([binding.node] if isinstance(binding.node, ast.For) else [])]
+        if whole is None or not loops:
+            return False
+        rounds = {loop for loop in file.loops_around(use) if loop in loops}
+        made = reaching(file, scope.bindings.get(whole, []), use, scope.node)
+        fresh = [one for one in made if rounds & set(file.loops_around(one.node)) and not _comes_of(one.value, whole)]
+        given = any(one.how == "parameter" for one in made) and _is_repeated(file, scope.node)
+        if not made or fresh or not (len(rounds) > 1 or given):
+            return False
+    return name in scope.bindings
+
+
+def _whole_of(file: SourceFile, binding: Binding, use: ast.AST) -> str | None:
+    """The name of the data of which this binding takes a part without a copy of it."""
+    value: ast.expr | None = binding.value
+    if binding.how == "assign" and isinstance(value, ast.Subscript) and not binding.steps:
+        first = value.slice.elts[0] if isinstance(value.slice, ast.Tuple) and value.slice.elts else value.slice
+        return value.value.id if isinstance(first, ast.Slice) and isinstance(value.value, ast.Name) else None
+    if binding.how != "element" or not isinstance(binding.node, ast.For):
+        return None
+    steps = [*binding.steps]
+    value = binding.node.iter
+    while isinstance(value, ast.Call) and isinstance(value.func, ast.Name) and value.func.id in ("enumerate", "zip"):
+        if not steps or (value.func.id == "enumerate" and steps[0] != 1):
+            return None
+        value = value.args[0 if value.func.id == "enumerate" else steps[0]]
+        steps = steps[1:]
+    if isinstance(value, ast.Name):  # parts that were cut before
+        cut = reaching(file, file.scope_of(use).bindings.get(value.id, []), use, file.scope_of(use).node)
+        value = cut[0].value if len(cut) == 1 and cut[0].how == "assign" and not cut[0].steps else None
+    if steps or not isinstance(value, ast.Call) or last_word(value) not in CUTS:
+        return None
+    taken = value.func.value if isinstance(value.func, ast.Attribute) else None
+    if value.args and isinstance(taken, ast.Name) and taken.id == "torch":
+        taken = value.args[0]
+    return taken.id if isinstance(taken, ast.Name) else None
+
+
+def _comes_of(value: ast.expr | None, name: str) -> bool:
+    return value is not None and any(isinstance(one, ast.Name) and one.id == name for one in ast.walk(value))
+
+
+def _is_repeated(file: SourceFile, function: ast.AST) -> bool:
+    """Is a function called in a loop?"""
+    calls = file.index.calls.get(getattr(function, "name", ""), [])
+    return any(True for call in calls for _ in file.loops_around(call))
 
 
 def _compares(node: ast.stmt, name: str) -> bool:

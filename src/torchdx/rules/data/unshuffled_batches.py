@@ -19,11 +19,14 @@ from __future__ import annotations
 
 import ast
 import math
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from statistics import median
 from typing import TYPE_CHECKING
 
 from torchdx.finding import Finding, Fix, NotEnough
+from torchdx.record import CLASSIFIERS
+from torchdx.record.answers import by_label
 from torchdx.source import edits
 from torchdx.source.phases import unshuffled
 from torchdx.source.reading import words
@@ -31,7 +34,7 @@ from torchdx.source.values import Instance
 
 if TYPE_CHECKING:
     from torchdx.finding import Site
-    from torchdx.record import Fact, Loader, Record
+    from torchdx.record import Loader, Record
     from torchdx.source import Program
     from torchdx.source.phases import Pass
 
@@ -40,7 +43,7 @@ needs = frozenset({"loss"})
 explains = frozenset(
     {
         *("not-learning", "diverged", "validation-gap", "train-eval-gap"),
-        *("exploding-gradient", "learning-rate-too-high"),
+        *("exploding-gradient", "learning-rate-too-high", "labels-unrelated", "class-never-right", "loss-bounces"),
     }
 )
 
@@ -87,51 +90,65 @@ def _uses_labels(served: Pass) -> bool:
 
 def in_run(record: Record) -> Iterator[Finding | NotEnough]:
     """A classifier whose batches are far purer than chance."""
-    looks, loader = _looks(record), _loader(record)
-    if not looks or (loader is not None and loader.order != "sequential"):
+    loader = _loader(record)
+    if loader is not None and loader.order != "sequential":
         return
-    if len(looks) < LOOKS:
-        yield NotEnough(needs=f"at least {LOOKS} looks at the labels")
-        return
-    ratios = _purities(record)
-    if len(ratios) >= LOOKS and median(ratios) < PURE:
-        classes = median(len(look["target"]["counts"]) for look in looks)
+    for site, labels in _batches(record):
+        if len(labels) < LOOKS:
+            yield NotEnough(needs=f"at least {LOOKS} looks at the labels")
+            continue
+        ratios = _purities(labels)
+        if len(ratios) < LOOKS or median(ratios) >= PURE:
+            continue
+        classes, whole = median(map(len, labels)), len(_whole(labels))
         yield Finding(
-            message=f"the middle training batch holds {classes:.0f} of {len(record.label_counts)} classes: the data "
-            "are sorted and not shuffled",
-            site=loader.site if loader is not None else _site(record),
+            message=f"the middle training batch holds {classes:.0f} of {whole} classes: the data are sorted and not "
+            "shuffled",
+            site=loader.site if loader is not None else site,
             evidence={
                 "entropy of a batch over that of a random one": median(ratios),
                 "classes in a batch": classes,
-                "classes in all": len(record.label_counts),
-                "commonest label of each batch": [_commonest(look) for look in looks[:50]],
+                "classes in all": whole,
+                "commonest label of each batch": [max(batch, key=batch.__getitem__) for batch in labels[:50]],
             },
             cure="give the training DataLoader shuffle=True",
             confidence=0.95,
         )
+        return
 
 
 def readings(record: Record) -> Iterator[tuple[str, float]]:
     """What this run reads on each threshold: the constant's name, and the number held against it."""
-    ratios = _purities(record)
-    if len(ratios) >= LOOKS:
-        yield "PURE", median(ratios)
+    read = [median(ratios) for _, labels in _batches(record) if len(ratios := _purities(labels)) >= LOOKS]
+    if read:
+        yield "PURE", min(read)
 
 
-def _looks(record: Record) -> list[Fact]:
-    """The looks in training at a classifier's labels."""
-    calls = record.classification.calls() if record.classification is not None else ()
-    return [look for look in calls if len(look["target"].get("shape", ())) == 1 and look["target"].get("counts")]
+def _batches(record: Record) -> Iterator[tuple[Site | None, list[dict[int, int]]]]:
+    """For each loss of a classifier with one label a sample: the labels of its training batches, all over the run."""
+    for group in record.answers:
+        uses = [use for use in record.losses_called(group.function) if use.site == group.site]
+        told = [fact["wanted"] for fact in group.told if fact.get("wanted")]
+        looks = [look["target"].get("shape", ()) for use in uses for look in use.calls()]
+        drawn = group.function in CLASSIFIERS or _loader(record) is not None  # each of a discriminator's has one label
+        single = all(len(shape) == 1 or [*shape[1:]] == [1] for shape in looks)
+        if group.phase == "train" and told and looks and drawn and single:
+            yield group.site, [by_label(counts) for counts in told]
 
 
-def _purities(record: Record) -> list[float]:
+def _whole(labels: Sequence[Mapping[int, int]]) -> Counter[int]:
+    """How often each label was seen, over all batches."""
+    counts: Counter[int] = Counter()
+    for batch in labels:
+        counts.update(batch)
+    return counts
+
+
+def _purities(labels: Sequence[Mapping[int, int]]) -> list[float]:
     """The entropy of each batch over that of a random one, where chance can be told."""
-    ratios = (_purity(look, record.label_counts) for look in _looks(record))
+    whole = _whole(labels)
+    ratios = (_purity(batch, whole) for batch in labels)
     return [ratio for ratio in ratios if ratio is not None]
-
-
-def _site(record: Record) -> Site | None:
-    return record.classification.site if record.classification is not None else None
 
 
 def _loader(record: Record) -> Loader | None:
@@ -140,18 +157,8 @@ def _loader(record: Record) -> Loader | None:
     return next((loader for loader in record.loaders if loader.id == number), None)
 
 
-def _labels(look: Fact) -> dict[int, int]:
-    return {int(label): count for label, count in look["target"]["counts"].items()}
-
-
-def _commonest(look: Fact) -> int:
-    labels = _labels(look)
-    return max(labels, key=labels.__getitem__)
-
-
-def _purity(look: Fact, whole: Mapping[int, int]) -> float | None:
+def _purity(labels: Mapping[int, int], whole: Mapping[int, int]) -> float | None:
     """The batch's entropy over the mean entropy of random batches of its size; None where chance cannot be told."""
-    labels = _labels(look)
     size, total = sum(labels.values()), sum(whole.values())
     usual = sum(_expected(size, count / total) for count in whole.values())
     if usual < MIXED:

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 code, family, severity = "TDX219", "gradients", "warning"
 needs = frozenset({"param", "optimizer"})
-explains = frozenset({"not-learning", "one-class-predictions"})
+explains = frozenset({"not-learning", "one-class-predictions", "learning-rate-too-high"})
 
 THAWS = re.compile(rb"requires_grad_?\s*(=\s*|\(\s*)(True|\))|requires_grad\s*=\s*[^F\s]|unfreez|weight\.data")
 """What a table that was frozen may learn by, or be filled by, afterwards."""
@@ -61,7 +61,9 @@ a note: 0.75 to 0.94 in three small nets with wide ones, 0.03 to 0.15 in three w
 
 def in_run(record: Record) -> Iterator[Finding]:
     """Every trained model a part of which is frozen, and certainly random: a fault if that is most."""
-    if math.isnan(record.progress.gain):
+    forgotten = [_forgotten_finding(record, own) for own in _forgotten(record)]
+    yield from forgotten
+    if forgotten or math.isnan(record.progress.gain):
         return
     for parameters in _trained_models(record):
         random = _frozen_at_random(record, parameters)
@@ -97,6 +99,63 @@ def readings(record: Record) -> Iterator[tuple[str, float]]:
     yield "LOOKS", record.process.last("frozen").get("looks", 0)
     if not math.isnan(record.progress.gain):
         yield "GAIN", record.progress.gain
+
+
+def _forgotten(record: Record) -> Iterator[list[Parameter]]:
+    """Whole models that are frozen at random in a later training, made as one was that an earlier training trained."""
+    last = max(record.process.all("optimizer"), key=lambda fact: fact.get("step", 0), default={})
+    begun = last.get("step", 0)
+    own_ids = frozenset(number for group in last.get("groups", ()) for number in group["params"])
+    used = {la.model for la in record.layers if any(step > begun for step, _ in la.looks)}
+    models: dict[int, list[Parameter]] = {}
+    for parameter in record.parameters:
+        if parameter.model is not None:
+            models.setdefault(parameter.model, []).append(parameter)
+    held = _held(record)
+    before = held - own_ids
+    for model, whole in models.items() if begun else ():
+        own = [p for p in whole if not p.trainable and p.id not in held]
+        told = [p for p in own if p.tells_its_start]
+        if model not in used or not told or not all(p.is_fresh for p in told) or any(p.loaded for p in own):
+            continue
+        alike = [part for number, other in models.items() if number != model and (part := _part_like(own, other))]
+        # one that is in use beside it, or was loaded: this one is for comparison, or gives what the other is to give
+        if (
+            alike
+            and all(p.id in before for part in alike for p in part)
+            and not any(_goes_on(record, p) for p in alike)
+        ):
+            yield own
+
+
+def _part_like(own: Sequence[Parameter], other: Sequence[Parameter]) -> Sequence[Parameter]:
+    """The first row of the other model's parameters that has the very shapes of these."""
+    shapes, count = [p.shape for p in own], len(own)
+    rows = (other[start : start + count] for start in range(len(other) - count + 1))
+    return next((row for row in rows if [p.shape for p in row] == shapes), ())
+
+
+def _goes_on(record: Record, parameters: Sequence[Parameter]) -> bool:
+    """Is it run after its own training is over?"""
+    ids = {p.id for p in parameters}
+    own = [one.id for one in record.optimizers if ids & one.parameter_ids]
+    later = [fact["step"] for fact in record.process.all("optimizer") if fact["id"] not in own]
+    over = min((step for step in later if step), default=record.steps)
+    layers = [la for la in record.layers if la.model == parameters[0].model]
+    return any(step > over for la in layers for step, _ in la.looks) or any(p.loaded for p in parameters)
+
+
+def _forgotten_finding(record: Record, parameters: Sequence[Parameter]) -> Finding:
+    layers = list(dict.fromkeys(p.layer or p.name for p in parameters))
+    return Finding(
+        message=f"{', '.join(f'`{layer}`' for layer in layers[:4])} are frozen at a random start, in a model made like "
+        "one that was trained before: what that one learnt was not taken over",
+        site=parameters[0].site,
+        layer=layers[0],
+        evidence={"parameters": len(parameters), "layers": ", ".join(layers)},
+        cure="load the trained weights (`load_state_dict`) before freezing, or use the trained model itself",
+        confidence=0.95,
+    )
 
 
 def _trained_models(record: Record) -> list[list[Parameter]]:

@@ -1,7 +1,8 @@
 """The optimizer steps parameters that the model in use does not have.
 
 Seen as a loss that stays where it began, or a new part that never learns, although `backward()` and `step()` are
-called. Measured is that none of the optimizer's parameters ever has a gradient, while parameters that do are in none.
+called. Measured is that none of the optimizer's parameters ever has a gradient, while parameters that do are in none;
+or all that it holds is frozen; or they have one only when another optimizer steps, as where two change places.
 
 Hurts because an optimizer holds tensors, not a model. Once the model, or a part of it, is copied (`deepcopy`), made
 anew, or its parameters are put in by `load_state_dict(..., assign=True)`, backward() fills the gradients of the new
@@ -43,6 +44,14 @@ LOOKS = 4
 leave out steps before the first backward pass. Sick runs have none but such looks, healthy ones none; of the first
 eight steps, which are always looked at, two optimizers that take turns have four each."""
 
+EXCHANGED = 3
+"""Looks at which the gradients of an optimizer that never has one at its own steps are there at another's: exact, and
+no accident even once; none in healthy programs."""
+
+
+UNUSED = "are in no model in use and never have a gradient"
+FROZEN = "are frozen, and its steps change nothing"
+
 
 def in_run(record: Record) -> Iterator[Finding | NotEnough]:
     """Every optimizer that moves nothing of the model in use, while others' gradients find no optimizer."""
@@ -51,9 +60,16 @@ def in_run(record: Record) -> Iterator[Finding | NotEnough]:
     for optimizer in record.optimizers:
         pulled = _pulled(record)
         if idle[optimizer.id] >= LOOKS:
-            works = _works_since(record, working, _looks(record, optimizer)[-idle[optimizer.id]]["step"])
+            works = _looks_since(record, working, _looks(record, optimizer)[-idle[optimizer.id]]["step"])
             if pulled and (not works or _are_alike(_held(record, optimizer), pulled)):
                 yield _finding(optimizer, _held(record, optimizer), pulled, "all")
+            elif _exchanged(record, optimizer) >= EXCHANGED:
+                yield _in_exchange(record, optimizer)
+        elif len(_frozen_looks(record, optimizer)) >= LOOKS:
+            steps = _frozen_looks(record, optimizer)
+            since = _looks_since(record, record.optimizers, steps[0])
+            if pulled and not since:
+                yield _finding(optimizer, _held(record, optimizer), pulled, "all", FROZEN)
         elif not idle[optimizer.id]:
             left, lost = record.left_out_parameters(), _lost(record, optimizer)
             if left and lost and _are_alike(lost, left, in_size=False):
@@ -65,14 +81,46 @@ def in_run(record: Record) -> Iterator[Finding | NotEnough]:
 def readings(record: Record) -> Iterator[tuple[str, float]]:
     """The most looks in a row, up to the last, at which an optimizer had no gradient and others had one for nothing."""
     if record.optimizers:
-        yield "LOOKS", max(_idle_looks(record, one) for one in record.optimizers) if _pulled(record) else 0
+        idle = max(max(_idle_looks(record, one), len(_frozen_looks(record, one))) for one in record.optimizers)
+        yield "LOOKS", idle if _pulled(record) else 0
+        yield "EXCHANGED", max(_exchanged(record, one) for one in record.optimizers)
 
 
 def _looks(record: Record, optimizer: Optimizer) -> list[Fact]:
     return [fact for fact in record.process.all("gradients") if fact.get("optimizer") == optimizer.id]
 
 
-def _works_since(record: Record, working: Sequence[Optimizer], step: int) -> bool:
+def _frozen_looks(record: Record, optimizer: Optimizer) -> list[int]:
+    """The steps looked at where all that it holds was frozen, and parameters that are in no optimizer were pulled."""
+    return [fact["step"] for fact in record.process.all("frozen_step") if fact["optimizer"] == optimizer.id]
+
+
+def _exchanged(record: Record, optimizer: Optimizer) -> int:
+    """At how many looks at others' steps had its parameters gradients, if they never have at its own?"""
+    own = _looks(record, optimizer)
+    if any(fact["params"] for fact in own) or any(p.gradient for p in _held(record, optimizer)):
+        return 0
+    return sum(optimizer.id in fact.get("pulled", ()) for fact in record.process.all("gradients"))
+
+
+def _in_exchange(record: Record, optimizer: Optimizer) -> Finding:
+    others = {f["optimizer"] for f in record.process.all("gradients") if optimizer.id in f.get("pulled", ())}
+    other = next(one for one in record.optimizers if one.id in others)
+    layers = list(dict.fromkeys(p.layer or p.name for p in _held(record, optimizer)))
+    return Finding(
+        message=f"the parameters that {optimizer.cls} steps, those of {', '.join(f'`{layer}`' for layer in layers[:4])}"
+        f", never have a gradient at its steps, and have one when another optimizer ({other.cls}) steps: each steps at "
+        "the loss of the other",
+        site=optimizer.site,
+        layer=layers[0],
+        evidence={"looks at the other's steps": _exchanged(record, optimizer), "the other": str(other.site)},
+        cure="after each backward(), step the optimizer of the parameters that the loss is for; where the two are "
+        "handed over together, as arguments or a tuple, they have changed places",
+        confidence=0.96,
+    )
+
+
+def _looks_since(record: Record, working: Sequence[Optimizer], step: int) -> bool:
     """Does any of these optimizers still move something, as in training that takes turns, and not in an earlier one?"""
     return any(fact["step"] > step for optimizer in working for fact in _looks(record, optimizer))
 
@@ -91,7 +139,8 @@ def _held(record: Record, optimizer: Optimizer) -> list[Parameter]:
 def _pulled(record: Record) -> list[Parameter]:
     """The parameters that have a gradient at the last look and are in no optimizer."""
     held = frozenset().union(*(optimizer.parameter_ids for optimizer in record.optimizers))
-    outside = record.process.last("gradients").get("outside", ())
+    last = max(record.process.last("gradients"), record.process.last("frozen_step"), key=lambda f: f.get("step", 0))
+    outside = last.get("outside", ())
     return [parameter for parameter in record.parameters if parameter.id in outside and parameter.id not in held]
 
 
@@ -114,11 +163,13 @@ def _are_alike(lost: Sequence[Parameter], found: Sequence[Parameter], in_size: b
     return kinds(lost) == kinds(found)
 
 
-def _finding(optimizer: Optimizer, lost: Sequence[Parameter], found: Sequence[Parameter], share: str) -> Finding:
+def _finding(
+    optimizer: Optimizer, lost: Sequence[Parameter], found: Sequence[Parameter], share: str, why: str = UNUSED
+) -> Finding:
     layers = list(dict.fromkeys(parameter.layer or parameter.name for parameter in found))
     return Finding(
-        message=f"{share} of the parameters that {optimizer.cls} steps ({len(lost)}) are in no model in use and never "
-        f"have a gradient; {len(found)} that do, those of {', '.join(f'`{layer}`' for layer in layers[:4])}, are in no "
+        message=f"{share} of the parameters that {optimizer.cls} steps ({len(lost)}) {why}; "
+        f"{len(found)} that do, those of {', '.join(f'`{layer}`' for layer in layers[:4])}, are in no "
         "optimizer: they stay as they started",
         site=optimizer.site,
         layer=layers[0],

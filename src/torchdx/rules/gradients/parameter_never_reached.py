@@ -179,7 +179,7 @@ def sick() -> None:
 
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             x = torch.relu(self.first(x))
-            torch.relu(self.second(x))
+            self.second(x)
             logits: torch.Tensor = self.head(x)
             return logits
 

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from torchdx.finding import Finding, Fix
@@ -28,12 +28,12 @@ from torchdx.source.values import Group, Instance, Operation, Result, Table, Val
 from torchdx.source.walks import walk
 
 if TYPE_CHECKING:
-    from torchdx.record import Record
+    from torchdx.record import Fact, Optimizer, Parameter, Record
     from torchdx.source import Call, Program
 
 code, family, severity = "TDX201", "gradients", "warning"
 needs: frozenset[str] = frozenset()
-explains = frozenset({"not-learning"})
+explains = frozenset({"not-learning", "average-left-behind", "graph-used-after-step"})
 
 LITTLE = 0.5
 """Share of the loss learnt away below which a random model that is left alone may be what holds the training back:
@@ -99,17 +99,22 @@ def in_run(record: Record) -> Iterator[Finding]:
 def _whole_model_left(record: Record) -> Iterator[Finding]:
     """A whole model at its random start that the loss sends gradients to, and no optimizer ever holds.
 
-    A model that is not to be trained is loaded, frozen, or used without gradients; and what trains well needs no cure.
+    A model that is not to be trained is loaded, frozen, or used without gradients; and what trains well needs no cure,
+    but where it stands before what is trained, or an optimizer that is there twice was meant for it.
     """
+    if record.left_out_parameters():
+        return
     pulled = record.process.last("gradients").get("outside", ())
     left = [p for p in record.unoptimised_parameters() if p.id in pulled and p.is_fresh]
-    if not left or not record.progress.gain < LITTLE or record.left_out_parameters():
+    if not left or not record.progress.gain < LITTLE:
+        left = _certainly_left(record)
+    if not left:
         return
     layers = list(dict.fromkeys(parameter.layer or parameter.name for parameter in left))
     yield Finding(
         message=f"a whole model, with {', '.join(f'`{layer}`' for layer in layers[:4])}, gets gradients and belongs to "
         "no optimizer: it stays at its random start",
-        site=record.optimizers[-1].site,
+        site=(_of_same_parameters(record) or _beside(record, left))[-1].site,
         layer=layers[0],
         evidence={
             "layers without an optimizer": ", ".join(layers),
@@ -118,6 +123,41 @@ def _whole_model_left(record: Record) -> Iterator[Finding]:
         cure="give the optimizer the parameters of both models, or freeze the one that is not to be trained",
         confidence=0.9,
     )
+
+
+def _certainly_left(record: Record) -> list[Parameter]:
+    """Those of whole models, before what an optimizer trains, or beside two optimizers of the very same parameters."""
+    told = [fact for optimizer in record.optimizers for fact in _looks(record, optimizer)[-1:]]
+    pulled = {number for fact in told for number in fact["outside"]}
+    held = {number for optimizer in record.optimizers for number in optimizer.parameter_ids}
+    learners = [p for p in record.parameters if p.id in held]
+    feeding = {number for fact in record.process.all("feeding") for number in fact["params"]}
+    lost = [p for p in record.unoptimised_parameters() if p.id in pulled and not p.loaded and p.model is not None]
+    ahead = [p for p in lost if p.id in feeding]
+    if any(p.is_weight for p in ahead) or not _of_same_parameters(record):
+        return ahead if any(p.is_weight for p in ahead) else []
+    return [p for p in lost if not any(p.is_copy_of(one) for one in learners)]
+
+
+def _beside(record: Record, left: Sequence[Parameter]) -> Sequence[Optimizer]:
+    """The optimizers at whose steps these had gradients; all where none was seen."""
+    ids = {p.id for p in left}
+    found = [o for o in record.optimizers if any(ids & set(f["outside"]) for f in _looks(record, o))]
+    return found or record.optimizers
+
+
+def _of_same_parameters(record: Record) -> list[Optimizer]:
+    """Two optimizers that hold the very same, and take turns: the second was meant for others."""
+    for number, one in enumerate(record.optimizers):
+        for other in record.optimizers[number + 1 :]:
+            own, its = _looks(record, one), _looks(record, other)
+            if one.parameter_ids == other.parameter_ids and own and its and its[0]["step"] < own[-1]["step"]:
+                return [one, other]
+    return []
+
+
+def _looks(record: Record, optimizer: Optimizer) -> list[Fact]:
+    return [fact for fact in record.process.all("gradients") if fact.get("optimizer") == optimizer.id]
 
 
 def _siblings(record: Record, model: int | None) -> frozenset[int]:

@@ -7,6 +7,9 @@ plain tensor: it gets a gradient, but `model.parameters()` does not give it to t
 gives back is no longer the parameter: in `self.w = nn.Parameter(t).to(device)`, or `0.1 * nn.Parameter(t)`, the
 attribute is a tensor computed from a parameter that nobody keeps.
 
+In a run, what modules keep is looked through for tensors that have a gradient and that no optimizer changes, as those
+in a plain list.
+
 Helped by making the tensor first and the parameter last: `self.w = nn.Parameter(0.1 * t)`; the model's own
 `.to(device)` moves it. What is not to be learnt belongs in `self.register_buffer(...)`.
 
@@ -23,6 +26,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from torchdx.finding import Finding, Fix
+from torchdx.record import site_of
 from torchdx.source import Call, edits
 from torchdx.source.index import last_word, word_of
 from torchdx.source.reading import words
@@ -30,6 +34,7 @@ from torchdx.source.tensors import is_tensor
 from torchdx.source.values import literal
 
 if TYPE_CHECKING:
+    from torchdx.record import Record
     from torchdx.source import Program, UserClass, UserFunction
     from torchdx.source.index import Binding
 
@@ -42,6 +47,13 @@ MOVING = words("to cuda half double bfloat16 xpu")
 
 COMPUTING = words("view reshape t unsqueeze squeeze repeat expand transpose permute flatten mul add div clone tile")
 KEEPS_COUNT = re.compile(r"register_parameter|setattr|def (named_)?parameters|__dict__")
+
+
+LOOKS = 3
+"""Looks at each of which it must have had a gradient, and kept its values: exact; healthy programs have none."""
+
+LAST = "make the parameter last: `self.x = nn.Parameter(...)`"
+IN_LIST = "keep parameters in an `nn.ParameterList` or `nn.ParameterDict`: those in a plain one are none of the model's"
 
 
 def in_source(program: Program) -> Iterator[Finding]:
@@ -65,12 +77,35 @@ def in_source(program: Program) -> Iterator[Finding]:
                     )
 
 
+def in_run(record: Record) -> Iterator[Finding]:
+    """Every tensor that a module keeps, that had a gradient at each look, and that nothing ever changed."""
+    last = {(fact["module"], fact["name"]): fact for fact in record.process.all("stray")}
+    for (number, name), fact in last.items():
+        module = next((one for one in record.process.all("module") if one["id"] == number), None)
+        if module is None or fact["moved"] or fact["looks"] < LOOKS:
+            continue
+        yield Finding(
+            message=f"`{name}` of {module['cls']}, of shape {tuple(fact['shape'])}, gets gradients and is no parameter "
+            "that the model gives to an optimizer: it is not learnt",
+            site=site_of(fact["site"]),
+            layer=".".join(filter(None, (module["name"], name))),
+            evidence={"shape": str(tuple(fact["shape"])), "looks": fact["looks"]},
+            cure=IN_LIST if "[" in name else LAST,
+            confidence=0.95,
+        )
+
+
+def readings(record: Record) -> Iterator[tuple[str, float]]:
+    """At how many looks such a tensor had a gradient and was never changed."""
+    yield "LOOKS", max((f["looks"] for f in record.process.all("stray") if not f["moved"]), default=0)
+
+
 def _finding(owner: UserClass, call: Call, outer: ast.expr, why: str) -> Finding:
     target = _target(call.file.parent(outer))
     return Finding(
         message=f"`{call.file.text_of(target) if target is not None else call.text}` {why}",
         site=call.file.site(outer),
-        cure="make the parameter last: `self.x = nn.Parameter(...)`",
+        cure=LAST,
         confidence=0.95,
         severity=None if owner.method("forward") is not None else "warning",
     )

@@ -84,7 +84,7 @@ def readings(record: Record) -> Iterator[tuple[str, float]]:
     if spreads:
         yield "FADED", min(spread.median for spread in spreads)
         yield "SHARE", max(spread.share(below=FADED) for spread in spreads)
-        yield "STUCK", record.progress.gain
+        yield "STUCK", record.progress.learnt
         starved = [movement for movement in record.movements if movement.spread.finite.median < FADED]
         if falls := [fall for movement in starved if (fall := _largest_fall(movement)) == fall]:
             yield "SUDDEN", min(falls)
@@ -95,7 +95,7 @@ def _is_stuck(record: Record, movement: Movement) -> bool:
     gone = movement.spread.finite.median < GONE
     if movement.weights[0].update_ratio.median > MOVED and (not gone or record.steps < PATIENT):
         return False
-    return record.progress.gain < (LITTLE if gone else STUCK)
+    return record.progress.learnt < (LITTLE if gone else STUCK)
 
 
 def _largest_fall(movement: Movement) -> float:

@@ -10,8 +10,11 @@ learning rate no longer means what it says.
 Helped by a bound near the 90th percentile of the norms seen, by what makes the gradients large (inputs of another
 scale, a loss that is summed up), or by a learning rate that is larger by as much as the norm is over the bound.
 
+So where gradients are cut down in another way, element by element or by hand: what is left of them at the step is
+measured beside what the backward pass gave.
+
 No fault when the loss falls well, as with normalised gradients and a large rate, or early in training; with Adam and
-its like, which divide by the gradient's own size, a constant factor hardly matters.
+its like, which divide by the gradient's own size, a constant factor hardly matters, unless little but eps is left.
 
 Sources: R. Pascanu et al., arXiv 1211.5063; V. Godbole et al., "Deep Learning Tuning Playbook" (if more than half of
 the updates are clipped, lower the learning rate or look for the cause).
@@ -19,6 +22,7 @@ the updates are clipped, lower the learning rate or look for the cause).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from statistics import median
 from typing import TYPE_CHECKING
@@ -27,7 +31,7 @@ from torchdx.finding import Finding
 from torchdx.record import site_of
 
 if TYPE_CHECKING:
-    from torchdx.record import Clip, Movement, Record
+    from torchdx.record import Clip, Optimizer, Record
 
 code, family, severity = "TDX909", "loop", "warning"
 needs = frozenset({"step", "gradients"})
@@ -43,60 +47,96 @@ SMALL = 1e-3
 programs)."""
 LEARNT = 0.5
 """Share of the loss learnt away below which training crawls; healthy classifiers end above 0.9."""
+LOOKS = 5
+"""Looks at which gradients were seen both right after the backward pass and at the step, where no norm is known."""
 STEPS = 30
 """Optimizer steps before which nothing can have been learnt: the examination's own bound."""
 
 
 def in_run(record: Record) -> Iterator[Finding]:
     """Every optimizer of plain steps whose gradients are cut down to a small part, in a run that got nowhere far."""
-    for movement in record.movements:
-        clips = _clips(record, movement)
-        severe = clips and _share(clips) > ALWAYS and _times(clips) > SEVERELY and movement.ratio.median < SMALL
-        if severe and record.steps >= STEPS and record.progress.finite and record.progress.gain < LEARNT:
-            places = record.process.all("clipping")
-            norms = sorted(clip.norm for clip in clips)
-            aim = norms[int(0.9 * (len(norms) - 1))]
+    for optimizer in record.optimizers:
+        cuts, ratio = _cuts(record, optimizer), _ratio(record, optimizer)
+        severe = cuts and _share(cuts) > ALWAYS and median(cuts) > SEVERELY and ratio < SMALL
+        if not (severe and record.steps >= STEPS and record.progress.finite and record.progress.gain < LEARNT):
+            continue
+        places, clips = record.process.all("clipping"), _clips(record, optimizer)
+        told = f"after {record.steps} steps the loss is {record.progress.last:.3g}, having begun at "
+        told = f"a step changes the weights by {ratio:.1e} of their size; {told}{record.progress.first:.3g}"
+        site = site_of(places[0]["site"]) if len(places) == 1 else optimizer.site
+        if not clips:
             yield Finding(
-                message=f"{_share(clips):.0%} of the steps are clipped, from a norm of {median(norms):.3g} (median) to "
-                f"{clips[-1].bound:g}, so that a step changes the weights by {movement.ratio.median:.1e} of their "
-                f"size; after {record.steps} steps the loss is {record.progress.last:.3g}, having begun at "
-                f"{record.progress.first:.3g}",
-                site=site_of(places[0]["site"]) if len(places) == 1 else movement.optimizer.site,
-                evidence={
-                    "bound": clips[-1].bound,
-                    "proposed bound": float(f"{aim:.2g}"),
-                    "norm": norms if len(norms) <= 50 else norms[:: len(norms) // 50],
-                    "step over weight, median": movement.ratio.median,
-                },
-                cure=f"clip to about {aim:.2g}, the 90th percentile of the norms, or look for what makes them so large",
+                message=f"between backward() and the step, gradients are made {median(cuts):.2g} times smaller "
+                f"(median), so that {told}",
+                site=site,
+                evidence={"times smaller": cuts[:50], "step over weight, median": ratio},
+                cure="clip to a norm, or a value, that most gradients stay below, or look for what makes them so large",
                 confidence=0.85,
             )
+            continue
+        norms = sorted(clip.norm for clip in clips)
+        aim = norms[int(0.9 * (len(norms) - 1))]
+        yield Finding(
+            message=f"{_share(cuts):.0%} of the steps are clipped, from a norm of {median(norms):.3g} (median) to "
+            f"{clips[-1].bound:g}, so that {told}",
+            site=site,
+            evidence={
+                "bound": clips[-1].bound,
+                "proposed bound": float(f"{aim:.2g}"),
+                "norm": norms if len(norms) <= 50 else norms[:: len(norms) // 50],
+                "step over weight, median": ratio,
+            },
+            cure=f"clip to about {aim:.2g}, the 90th percentile of the norms, or look for what makes them so large",
+            confidence=0.85,
+        )
 
 
 def readings(record: Record) -> Iterator[tuple[str, float]]:
     """What this run reads on each threshold: the constant's name, and the number held against it."""
-    for movement in record.movements:
-        clips = _clips(record, movement)
-        if clips:
-            yield "ALWAYS", _share(clips)
-            yield "SEVERELY", _times(clips)
-            yield "SMALL", movement.ratio.median
+    for optimizer in record.optimizers:
+        cuts = _cuts(record, optimizer)
+        if cuts:
+            yield "ALWAYS", _share(cuts)
+            yield "SEVERELY", median(cuts)
+            yield "SMALL", _ratio(record, optimizer)
             yield "LEARNT", record.progress.gain
 
 
-def _clips(record: Record, movement: Movement) -> list[Clip]:
-    if movement.optimizer.is_scale_free:
-        return []
-    own = [clip for clip in record.clips if clip.optimizer == movement.optimizer.id and clip.scale == 1]
+def _clips(record: Record, optimizer: Optimizer) -> list[Clip]:
+    """The steps whose gradients were clipped by their norm."""
+    own = [clip for clip in record.clips if clip.optimizer == optimizer.id and clip.scale == 1]
     return [clip for clip in own if clip.norm == clip.norm]
 
 
-def _share(clips: list[Clip]) -> float:
-    return sum(clip.times > 1 for clip in clips) / len(clips)
+def _cuts(record: Record, optimizer: Optimizer) -> list[float]:
+    """How many times smaller the gradients were made: before each step by a norm, or, at looks, in whatever way."""
+    if optimizer.is_scale_free and not _is_below_eps(record, optimizer):
+        return []
+    clips = _clips(record, optimizer)
+    if clips or record.process.all("scaler") or any(clip.scale != 1 for clip in record.clips):
+        return [clip.times for clip in clips]
+    looks = [look for look in record.process.all("gradients") if look.get("optimizer") == optimizer.id]
+    cuts = [1 / max(look["left"], 1e-30) for look in looks if look.get("left") is not None]
+    return cuts if len(cuts) >= LOOKS else []
 
 
-def _times(clips: list[Clip]) -> float:
-    return median(clip.times for clip in clips)
+def _is_below_eps(record: Record, optimizer: Optimizer) -> bool:
+    """Are most gradients smaller than what is added to their size before a step is divided by it?"""
+    sizes = [p.gradient.median for p in record.parameters if p.id in optimizer.parameter_ids and p.gradient]
+    return bool(sizes) and median(sizes) < float(optimizer.option("eps") or 0.0)
+
+
+def _ratio(record: Record, optimizer: Optimizer) -> float:
+    """Step over weight, the median over all matrices, and embeddings where there is nothing else."""
+    movement = next((one for one in record.movements if one.optimizer.id == optimizer.id), None)
+    if movement is not None:
+        return movement.ratio.median
+    tables = [p for p in record.parameters if p.id in optimizer.parameter_ids and len(p.shape) > 1 and p.update_ratio]
+    return median(p.update_ratio.median for p in tables) if tables else math.inf
+
+
+def _share(cuts: list[float]) -> float:
+    return sum(times > 1 for times in cuts) / len(cuts)
 
 
 def sick() -> None:

@@ -38,10 +38,19 @@ if TYPE_CHECKING:
 
 code, family, severity = "TDX902", "loop", "error"
 needs: frozenset[str] = frozenset()
-explains = frozenset({"not-learning", "learning-rate-too-low", "validation-gap", "parameter-never-reached"})
+explains = frozenset(
+    {
+        "not-learning",
+        "learning-rate-too-low",
+        "validation-gap",
+        "parameter-never-reached",
+        "optimizer-of-other-parameters",
+    }
+)
 
-JUDGED = 10
-"""Looked-at steps that must all have been without a gradient: an exact fact of each, and a healthy run has none."""
+JUDGED, LOOKS = 6, 3
+"""Steps that must all have been without a gradient, and how many of these were looked at, at the least, with all that
+came back to the layers: an exact fact of each, and a healthy run has none."""
 
 STEPS = 5
 """Steps each of which found the gradients of its last pass alone; an exact fact of each, and no healthy run has one."""
@@ -125,14 +134,16 @@ def in_run(record: Record) -> Iterator[Finding]:
         steps = [fact for fact in record.process.all("step") if fact.get("optimizer") == optimizer.id]
         if any(fact.get("cleared") is not None for fact in steps) or _held_some(record, optimizer):
             continue  # gradients were there right after a step, or right before one
-        reached = _reached(record, optimizer)
-        bare = [fact["n"] for fact in steps if fact.get("looked") and fact.get("backwards") and fact["n"] in reached]
-        if len(bare) >= JUDGED:
+        reached, rounds = _reached(record, optimizer), _rounds(record)
+        bare = [fact["n"] for fact in steps if fact.get("looked") and rounds.get(fact["n"]) in reached]
+        glances = [fact for fact in record.process.all("unreached") if fact.get("optimizer") == optimizer.id]
+        still = sum(bool(fact.get("whole")) and fact.get("moved") is False for fact in glances)
+        if len(bare) >= LOOKS and len(bare) + still >= JUDGED and all(fact.get("whole") for fact in glances):
             yield Finding(
                 message=f"at all {len(bare)} looked-at steps of {optimizer.cls} backward() brought gradients to "
                 "its layers and none was left when it stepped, so nothing changed",
                 site=optimizer.site,
-                evidence={"steps looked at": len(bare), "with a gradient": 0},
+                evidence={"steps looked at": len(bare) + still, "with a gradient": 0},
                 cure="clear the gradients after the step, or before backward()",
                 confidence=0.95,
             )
@@ -156,6 +167,18 @@ def _reached(record: Record, optimizer: Optimizer) -> set[int]:
     held = optimizer.parameter_ids
     layers = [la for la in record.layers if any(p.id in held and p.trainable for p in la.parameters)]
     return {step for layer in layers for step, measures in layer.looks if (measures.get("gradient") or 0.0) > 0.0}
+
+
+def _rounds(record: Record) -> dict[int, int]:
+    """Of each step told of, the one that its backward pass came before: its own, or another optimizer's just before."""
+    rounds: dict[int, int] = {}
+    for fact in record.process.all("step"):
+        own, before = fact["n"], rounds.get(fact["n"] - 1)
+        if fact.get("backwards"):
+            rounds[own] = own
+        elif before is not None:
+            rounds[own] = before
+    return rounds
 
 
 def _step_after(loop: TrainingLoop, cleared: Event) -> Call | None:

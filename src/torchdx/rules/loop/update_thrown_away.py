@@ -35,7 +35,10 @@ if TYPE_CHECKING:
 code, family, severity = "TDX915", "loop", "error"
 needs: frozenset[str] = frozenset()
 explains = frozenset(
-    {"not-learning", "loss-without-floor", "average-left-behind", "target-never-updated", "validation-gap"}
+    {
+        *("not-learning", "loss-without-floor", "average-left-behind", "target-never-updated", "validation-gap"),
+        "parameter-never-reached",
+    }
 )
 
 CHANGING = words(

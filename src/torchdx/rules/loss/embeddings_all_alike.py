@@ -33,7 +33,6 @@ needs = frozenset({"pull"})
 explains = frozenset(
     {
         "not-learning",
-        "plateau",
         "overfitting",
         "validation-gap",
         "vanishing-gradient",

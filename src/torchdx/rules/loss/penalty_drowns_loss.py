@@ -29,6 +29,7 @@ from typing import TYPE_CHECKING
 
 from torchdx.finding import Finding, NotEnough
 from torchdx.record import Series, site_of
+from torchdx.record.progress import prior_of
 
 if TYPE_CHECKING:
     from torchdx.record import Movement, Optimizer, Parameter, Record
@@ -47,6 +48,11 @@ DROWNS = 2.0
 read 0.001 to 0.27 (a wide net that learns 1.2), eight that end at log C 2.3 to 108, two in between 0.8 and 1.1."""
 AT_FIRST = 10.0
 """The same at the first look, where the penalty has soon had its way: 14 with L-BFGS, for 0.01 in a healthy run."""
+SOON = 2.0
+"""The same where the term is a penalty on activations, which goes down in a few steps: 2.75 in a sparse code that knows
+nothing."""
+HUGE = 30.0
+"""The same at the middle look beyond which a loss that fell by less than POOR is held back by it, as below."""
 DECAYS = 1.0
 """Times the gradient of the loss (of a step of size one, with AdamW) that weight decay is, in the weight matrix where
 it weighs least, at the first looks. Healthy programs: 0.14 at most, 0.03 and less as a rule; 7 that end at log C: 2.7
@@ -54,10 +60,12 @@ to 100; programs with other faults 0.05 at most."""
 FAR, POOR = 3.0, 0.5
 """The same beyond which a loss that fell by less than POOR is held back by it: the noise of batches, and what tiny
 weights still learn, make up some fall. Healthy programs: 0.14 at most, and falls of 0.49 and more with a scale."""
-STRONG, FORGETS = 1.0, 0.02
-"""Weight decay apart from the gradient, and its product with the rate at its highest: the share that a step takes off
-every weight, embeddings too, so that the last fifty steps are all that it can hold. Healthy programs (24): 0.5 and
-0.002 at most; rates that are far too high reach 0.28, with decays of 0.1 at most; 9 sick ones 3 to 30 and 0.03 to 0.1,
+STRONG, COUPLED, FORGETS = 1.0, 0.03, 0.02
+"""Weight decay apart from the gradient, or that of SGD, which is part of it (there 0.005 at most in healthy programs
+and in those of a rate far too high, 0.2 and 1 in sick ones); and its product with the rate at its highest, over what is
+left of momentum: the share that a step takes off every weight, embeddings too, so that the last fifty steps are all
+that it can hold. Healthy programs (24): 0.5 and
+0.006 at most; rates that are far too high reach 0.28, with decays of 0.1 at most; 9 sick ones 3 to 30 and 0.03 to 0.1,
 and two that learn all the same 3, with 0.03 and 0.06."""
 LEARNT = 0.05
 """Share by which the data's own loss fell, from its first values to the mean of the last phase, which may be all of the
@@ -104,13 +112,14 @@ def _forgotten(record: Record) -> Iterator[Finding]:
         return
     optimizer = record.optimizers[0]
     decay, forgets = _forgetting(record, optimizer)
-    if decay > STRONG and forgets > FORGETS and _stands_still(record, POOR):
+    strong = COUPLED if optimizer.cls == "SGD" else STRONG
+    if decay > strong and forgets > FORGETS and _stands_still(record, POOR):
         yield Finding(
-            message=f"weight_decay={decay:g} of {optimizer.cls}, times its rate, takes {forgets:.1%} off every weight "
-            f"at each step, so that what was learnt is soon gone, and the loss stays at {record.progress.last:.3g}",
+            message=f"weight_decay={decay:g} of {optimizer.cls} takes {forgets:.1%} off every weight for each step "
+            f"that is taken, so that what was learnt is soon gone, and the loss stays at {record.progress.last:.3g}",
             site=optimizer.site,
             evidence={"weight_decay": decay, "share of a weight that a step takes off": forgets},
-            cure="take a weight_decay of 0.01 to 0.1",
+            cure=f"take a weight_decay of {'0.0001 to 0.001' if optimizer.cls == 'SGD' else '0.01 to 0.1'}",
             confidence=0.85,
         )
 
@@ -122,10 +131,15 @@ def _added(record: Record) -> Iterator[Finding | NotEnough]:
         yield NotEnough(f"{STEPS} optimizer steps, {LOOKS} of them looked at")
         return
     times, first, fall = _times(record), _at_first(record), _fall(record)
-    if looks and (times > DROWNS or first > AT_FIRST) and fall < LEARNT:
+    active = any(look.get("activations") for look in looks)
+    if active and (len(record.optimizers) > 1 or any(look["penalty"] < 0 for look in looks)):
+        return  # a part of a game, or no penalty
+    above = times > DROWNS or first > (SOON if active else AT_FIRST)
+    if looks and above and fall < (POOR if times > HUGE else LEARNT):
         look = looks[0]
         yield Finding(
-            message=f"the penalty on the weights is {max(times, first):.3g} times the loss it is added to (at "
+            message=f"the penalty on the {'activations' if active else 'weights'} is {max(times, first):.3g} times the "
+            "loss it is added to (at "
             f"first {look['penalty']:.3g} beside {look['losses']:.3g}), and the loss itself "
             + (f"fell by {fall:.0%} only" if fall > 0 else "did not fall"),
             site=site_of(look["site"]),
@@ -173,7 +187,8 @@ def readings(record: Record) -> Iterator[tuple[str, float]]:
     """What this run reads on each threshold: the constant's name, and the number held against it."""
     if record.process.all("penalty"):
         yield "DROWNS", _times(record)
-        yield "AT_FIRST", _at_first(record)
+        active = any(look.get("activations") for look in record.process.all("penalty"))
+        yield "SOON" if active else "AT_FIRST", _at_first(record)
         yield "LEARNT", _fall(record)
         yield "LOOKS", len(record.process.all("penalty"))
     yield from _bonus(record).items()
@@ -182,7 +197,8 @@ def readings(record: Record) -> Iterator[tuple[str, float]]:
         yield "FAR", max(decays)
         yield "POOR", record.progress.gain
     if len(record.optimizers) == 1 and (forgetting := _forgetting(record, record.optimizers[0]))[1] > 0:
-        yield from zip(("STRONG", "FORGETS"), forgetting, strict=True)
+        strong = "COUPLED" if record.optimizers[0].cls == "SGD" else "STRONG"
+        yield from zip((strong, "FORGETS"), forgetting, strict=True)
 
 
 def _times(record: Record) -> float:
@@ -218,13 +234,15 @@ def _decay(movement: Movement) -> float:
 
 
 def _forgetting(record: Record, optimizer: Optimizer) -> tuple[float, float]:
-    """The weight decay of most parameters, where it is apart from the gradient, and its product with the rate."""
+    """The weight decay of most parameters, where it is not scaled with the gradient, and its product with the rate."""
     apart = optimizer.option("decoupled_weight_decay") or optimizer.cls.endswith("W")
     group = max(optimizer.groups, key=lambda group: len(group.get("params", ())), default={})
     most = 2 * len(group.get("params", ())) > len(optimizer.parameter_ids)
-    decay = float(group.get("weight_decay") or 0.0) if apart and most else 0.0
+    whole = apart or optimizer.cls == "SGD"
+    decay = float(group.get("weight_decay") or 0.0) if whole and most else 0.0
     rate = record.learning_rate.finite.highest
-    return decay, decay * rate if rate > 0 else 0.0
+    left = 1 - float(optimizer.option("momentum") or 0.0)
+    return decay, decay * rate / max(left, 1e-3) if rate > 0 else 0.0
 
 
 def _decay_of(optimizer: Optimizer, weight: Parameter) -> float:
@@ -246,10 +264,14 @@ def _own(record: Record) -> Series:
 
 
 def _fall(record: Record) -> float:
-    """By which share the loss on the data fell, from its first value to the last phase's mean; 1 if not known."""
+    """By which share the loss on the data fell to the last phase's mean, from its first value or, if that is less, from
+    that of a model that sees no inputs; 1 if not known.
+    """
     use = max(record.losses, key=lambda use: sum(1 for _ in use.calls()), default=None)
     first = use.series().finite.earliest(3).mean if use is not None else math.nan
     last = _own(record).finite.last
+    blind = prior_of(record, use)[0] if use is not None and use.option("reduction") != "sum" else None
+    first = min(first, blind) if blind else first
     return 1 - last / first if first > 0 and last == last else 1.0
 
 

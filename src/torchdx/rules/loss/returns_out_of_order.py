@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 code, family, severity = "TDX632", "loss", "warning"
 needs: frozenset[str] = frozenset()
-explains = frozenset({"not-learning", "plateau"})
+explains = frozenset({"not-learning"})
 
 CONCERNED = re.compile(rb"reward|\brews?\b", re.IGNORECASE)
 TURNS = ("reversed", "flip", "flipud", "reverse", "appendleft", "extendleft")

@@ -34,7 +34,6 @@ needs = frozenset({"similarity"})
 explains = frozenset(
     {
         "not-learning",
-        "plateau",
         "overfitting",
         "validation-gap",
         "vanishing-gradient",

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 code, family, severity = "TDX609", "loss", "error"
 needs: frozenset[str] = frozenset()
-explains = frozenset({"not-learning", "initial-loss-off-scale", "overfitting", "batch-mixing"})
+explains = frozenset({"not-learning", "initial-loss-off-scale", "overfitting", "batch-mixing", "future-leak"})
 
 FUNCTIONS = ("softmax", "log_softmax", "softmin")
 LAYERS = ("Softmax", "LogSoftmax", "Softmin")

@@ -7,6 +7,8 @@ Hurts because relu(x) >= 0, 0 < sigmoid(x) < 1, -1 < tanh(x) < 1: a target beyon
 error there pushes the layer before on and on, to where the activation is flat and its gradient is lost; half of
 standardised targets are negative.
 
+In a GAN the targets are the data: what the generator's last activation cannot give gives it away at a glance.
+
 Helped by no activation after the last layer, or by targets that are scaled into its range.
 
 No fault when all but a few targets lie within the range.
@@ -64,9 +66,9 @@ def readings(record: Record) -> Iterator[tuple[str, float]]:
 
 def _uses(record: Record) -> list[Sequence[Fact]]:
     """The looks at each activation that ends in a regression."""
-    uses: dict[tuple[str, object], list[Fact]] = {}
+    uses: dict[tuple[object, ...], list[Fact]] = {}
     for fact in record.process.all("bound"):
-        uses.setdefault((fact["by"], fact.get("after")), []).append(fact)
+        uses.setdefault((fact["by"], fact.get("after"), fact.get("rival")), []).append(fact)
     return list(uses.values())
 
 
@@ -75,9 +77,12 @@ def _finding(record: Record, looks: Sequence[Fact], share: float) -> Finding:
     before = next((p for p in record.parameters if p.id == looks[0].get("after")), None)
     reach = f"nothing below {low:g}" + ("" if high is None else f" or above {high:g}")
     after = f" after `{before.layer}`" if before is not None and before.layer else ""
+    compared, theirs = "compared with the targets", "targets"
+    if looks[0].get("rival"):
+        compared, theirs = "to pass for the data that another model is given", "data's values"
     return Finding(
-        message=f"the output that is compared with the targets is that of a {by}{after}, which gives {reach}, and "
-        f"{share:.0%} of the targets lie there",
+        message=f"the output that is {compared} is that of a {by}{after}, which gives {reach}, and {share:.0%} of the "
+        f"{theirs} lie there",
         site=before.site if before is not None else None,
         layer=before.layer if before is not None else None,
         evidence={"activation": by, "targets out of reach": share, "looks": len(looks)},

@@ -80,6 +80,9 @@ EQUALS, REACHES, STAYS = 1.0, 0.5, 0.15
 """The same where steps stay that large at the middle look, and the loss is not learnt away. Healthy programs: 0.19,
 0.11 and 0.11 at most (61), but for one that learns all of its loss away (1.6, 0.98, 0.19); 7 at a hundred times their
 rate: 1.1 to 2.1, 0.7 to 1.2, 0.19 to 0.9, of which four have losses that leap."""
+RUNAWAY = 100.0
+"""The same where steps do not stay so large, but the early loss rose to this many times the first: healthy programs
+whose loss rises with steps of any size come to 16 (a net that learns its own targets, at a ratio of 0.005)."""
 FAR, GROWN = 10.0, 30.0
 """The same step over weight where the loss has no sign, and how many times their size the weights have grown for good,
 or one step in two overwrites them. Healthy games, agents and likelihoods: 2.2, and a growth of 11, at most (8
@@ -129,6 +132,8 @@ def readings(record: Record) -> Iterator[tuple[str, float]]:
     if prior and record.movements:
         yield "OFF_SCALE", first / prior
         yield "PULL", max(movement.pull.first for movement in record.movements)
+    losses = [m.own.finite for m in moved if m.own.finite.first > 0]
+    yield "RUNAWAY", max((_peak(loss) / loss.first for loss in losses), default=0.0)
     yield "FLAT", _flat_at_first(record)
 
 
@@ -168,9 +173,10 @@ def _own_harm(movement: Movement, doubtful: bool) -> str:
     loss = movement.own.finite
     anew = ratio > EQUALS and stride > REACHES and movement.ratio.median > STAYS and len(movement.weights) > 1
     gone = ratio > OVERWRITES and stride > STRIDE
-    if not (loss and (gone or (anew and doubtful and loss.first > 0))):
+    highest = _peak(loss)
+    ran = ratio > EQUALS and stride > REACHES and highest > RUNAWAY * loss.first > 0 and len(movement.weights) > 1
+    if not (loss and (gone or ran or (anew and doubtful and loss.first > 0))):
         return ""
-    highest = loss.earliest(max(10, len(loss) // 10)).highest
     if loss.first > 0:
         returns = len(movement.weights) == 1 and (len(loss) < STEPS or loss.latest(10).mean < loss.first)
         if highest > JUMP * loss.first and not returns:
@@ -182,6 +188,11 @@ def _own_harm(movement: Movement, doubtful: bool) -> str:
     if ratio > FAR and (movement.growth > GROWN or movement.ratio.median > 1):
         return f"the weights end at {movement.growth:.2g} times their first size"
     return ""
+
+
+def _peak(loss: Series) -> float:
+    """The highest of the early losses."""
+    return loss.earliest(max(10, len(loss) // 10)).highest
 
 
 def _harm(record: Record, movement: Movement) -> str:

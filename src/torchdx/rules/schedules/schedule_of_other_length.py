@@ -10,6 +10,8 @@ large steps; with a rate of zero, every further step is time spent on nothing; a
 Helped by telling the scheduler the number of calls there will be: epochs * len(loader) where it is stepped for every
 batch (not the number of samples), epochs where it is stepped for every epoch.
 
+So with a rate that the program sets itself: what it was is seen at every step.
+
 No fault when training was stopped before its time (by early stopping, by hand, for a trial), when several schedulers
 share one course, or when the rate is meant to be restarted (CosineAnnealingWarmRestarts, CyclicLR).
 
@@ -24,6 +26,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from torchdx.finding import Finding
+from torchdx.record.schedules import LENGTHS, courses_of
 
 if TYPE_CHECKING:
     from torchdx.record import Record, Schedule
@@ -57,6 +60,11 @@ runs read 1; with the number of samples for that of batches, 1 over the batch si
 RISING, LOW = 0.9, 0.25
 """Share of the steps after which the rate went on rising, and the share that it ended at of what the optimizer was made
 with: it never came out of its warm-up. Healthy schedules come to 1 (19); three sick ones to 0.014 to 0.02."""
+RAMP, START, STRAIGHT, FALLS = 100, 0.1, 0.03, 1.1
+"""Steps at least, the first rate over the last, the furthest that a rate lies off the line between the two, over the
+last, and the last loss over the lowest (a test of rates ends where the loss runs away), from which a rate was rising
+all the way: no healthy program's does.
+"""
 HALF = 0.5
 """Share of another schedule's course below which most of the rate is left."""
 STEPS = 30
@@ -66,8 +74,8 @@ STEPS = 30
 def in_run(record: Record) -> Iterator[Finding]:
     """Every schedule that the run went far beyond, or ended long before, though it ended by itself."""
     unrisen = next((s for s in record.schedules if _is_unrisen(s) and _ended_by_itself(record)), None)
-    for schedule in record.schedules:
-        if schedule is unrisen:
+    for schedule in (*record.schedules, *courses_of(record)):
+        if schedule is unrisen or (_is_ramp(record, schedule) and _ended_by_itself(record)):
             yield _in_warm_up(record, schedule)
             continue
         gain = record.progress.gain
@@ -76,7 +84,7 @@ def in_run(record: Record) -> Iterator[Finding]:
         if said is not None and schedule.alone and (schedule.calls if said is not faded else schedule.length) >= STEPS:
             why, severe = said
             yield Finding(
-                message=f"{schedule.cls} {why}",
+                message=f"{schedule.cls or 'the program itself'} {why}",
                 site=schedule.made_at,
                 evidence={
                     "planned calls": schedule.planned,
@@ -114,16 +122,32 @@ def _is_unrisen(schedule: Schedule) -> bool:
     return left.last == 1 and left.first < 1 and (linear or (before.highest < 0.98 and left.first < 0.5))
 
 
+def _is_ramp(record: Record, schedule: Schedule) -> bool:
+    """Did the rate rise from nearly nothing, in a straight line, to the very last step, while the loss still fell?"""
+    rate = schedule.rate.finite
+    whole = schedule.base is None or rate.highest < RISING * schedule.base
+    if schedule.calls < RAMP or not whole or schedule.cls in LENGTHS or not 0 <= rate.first < START * rate.last:
+        return False
+    slope = (rate.last - rate.first) / max(1, rate.steps[-1] - rate.steps[0])
+    line = (abs(value - rate.first - slope * (step - rate.steps[0])) for step, value in rate)
+    return max(line) < STRAIGHT * rate.last and record.progress.last < FALLS * record.progress.best
+
+
 def _risen(schedule: Schedule) -> float:
     """The highest rate over the one that the optimizer was made with."""
     return schedule.rate.finite.highest / schedule.base if schedule.base else math.nan
 
 
 def _in_warm_up(record: Record, schedule: Schedule) -> Finding:
-    whole = schedule.planned or round(schedule.calls / _risen(schedule))
+    message = f"the learning rate was still being raised when training ended, after {schedule.calls} steps: it went "
+    message += f"from {schedule.rate.first:.2g} to {schedule.rate.finite.last:.2g}, in a straight line, as in a warm-up"
+    if schedule.base:
+        whole = schedule.planned or round(schedule.calls / _risen(schedule))
+        message = f"{schedule.cls} was still raising the learning rate when training ended, after {schedule.calls} "
+        message += f"calls of step(): it had come to {_risen(schedule):.2g} of {schedule.base:g}, as in a warm-up of "
+        message += f"about {whole}"
     return Finding(
-        message=f"{schedule.cls} was still raising the learning rate when training ended, after {schedule.calls} calls "
-        f"of step(): it had come to {_risen(schedule):.2g} of {schedule.base:g}, as in a warm-up of about {whole}",
+        message=message,
         site=schedule.made_at,
         evidence={"calls of step()": schedule.calls, "learning rate": list(schedule.rate.thinned(50).values)},
         cure=f"warm up for a tenth of the steps or less, here {max(1, schedule.calls // 10)}",

@@ -1,0 +1,195 @@
+"""Where a program chooses the best so far, with weights that are kept, or the end of training, hanging on it."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, NamedTuple
+
+from torchdx.source.index import FUNCTIONS, Binding, last_word
+from torchdx.source.values import Instance
+
+if TYPE_CHECKING:
+    from torchdx.source.file import SourceFile
+    from torchdx.source.program import Program
+
+KEEPS = re.compile(r"state_dict$|save|checkpoint|snapshot")
+_ORDERS = (ast.Gt, ast.GtE, ast.Lt, ast.LtE)
+
+
+class Choice(NamedTuple):
+    """A comparison with the best so far: where, the two sides, and whether the greater is taken."""
+
+    file: SourceFile
+    test: ast.Compare
+    value: ast.expr
+    best: ast.expr
+    greater: bool
+
+
+def choices(program: Program) -> Iterator[Choice]:
+    """Comparisons on whose one side stands what the other is then kept as, with weights, or the end, hanging on it."""
+    if next(program.calls_named("backward"), None) is None:
+        return
+    for file in program.torch_files:
+        for node in tuple(file.index.parents):
+            if not isinstance(node, ast.If):
+                continue
+            for branch, turned in ((node.body, False), (node.orelse, True)):
+                if not branch or (turned and isinstance(branch[0], ast.If)) or not _hangs_on(program, file, branch):
+                    continue
+                pairs = list(_assigned(branch))
+                for test in _comparisons(program, file, node.test):
+                    for best, value in pairs:
+                        greater = _takes_greater(file, test, best, value)
+                        if greater is not None:
+                            yield Choice(file, test, value, best, greater is not turned)
+
+
+def _comparisons(program: Program, file: SourceFile, test: ast.expr) -> Iterator[ast.Compare]:
+    if isinstance(test, ast.Name):
+        found = program.names.binding(file, test)
+        value = found.value if isinstance(found, Binding) and found.how == "assign" else None
+        test = value if value is not None and not isinstance(value, ast.Name) else test
+    for part in test.values if isinstance(test, ast.BoolOp) else [test]:
+        if isinstance(part, ast.Compare) and len(part.ops) == 1 and isinstance(part.ops[0], _ORDERS):
+            yield part
+
+
+def _assigned(branch: list[ast.stmt]) -> Iterator[tuple[ast.expr, ast.expr]]:
+    """What is given a value in a branch, and the value, bare of what only reads it."""
+    for statement in branch:
+        if not isinstance(statement, ast.Assign):
+            continue
+        for target in statement.targets:
+            value = statement.value
+            if isinstance(target, ast.Tuple) and isinstance(value, ast.Tuple) and len(target.elts) == len(value.elts):
+                yield from zip(target.elts, map(_bare, value.elts), strict=True)
+            else:
+                yield target, _bare(value)
+
+
+def _bare(value: ast.expr) -> ast.expr:
+    while isinstance(value, ast.Call) and last_word(value) in ("float", "item", "detach", "clone", "cpu"):
+        inner = value.args[0] if value.args else getattr(value.func, "value", None)
+        if inner is None:
+            break
+        value = inner
+    return value
+
+
+def _takes_greater(file: SourceFile, test: ast.Compare, best: ast.expr, value: ast.expr) -> bool | None:
+    """Does it ask whether the value is above the best? None if it compares other things."""
+    sides, names = (test.left, test.comparators[0]), (file.text_of(value), file.text_of(best))
+    above = isinstance(test.ops[0], (ast.Gt, ast.GtE))
+    found = [[_has(file, side, name) for name in names] for side in sides]
+    if found == [[True, False], [False, True]]:
+        return above
+    if found == [[False, True], [True, False]]:
+        return not above
+    for side, turned in ((test.left, False), (test.comparators[0], True)):
+        if isinstance(side, ast.BinOp) and isinstance(side.op, ast.Sub):
+            ends = file.text_of(side.left), file.text_of(side.right)
+            if ends == names:
+                return above is not turned
+            if ends == names[::-1]:
+                return above is turned
+    return None
+
+
+def _has(file: SourceFile, side: ast.expr, text: str) -> bool:
+    """Does it stand there, moved by some margin at most?"""
+    if isinstance(side, ast.BinOp) and isinstance(side.op, (ast.Add, ast.Sub, ast.Mult)):
+        moved = not isinstance(side.op, ast.Mult) or not isinstance(side.right, ast.UnaryOp)
+        return moved and _has(file, side.left, text)
+    return file.text_of(_bare(side)) == text
+
+
+def _hangs_on(program: Program, file: SourceFile, branch: list[ast.stmt]) -> bool:
+    """Are weights kept in a branch, or the waiting started anew?"""
+    for statement in branch:
+        for node in ast.walk(statement):
+            if isinstance(node, ast.Call):
+                copied = last_word(node) in ("deepcopy", "copy") and node.args
+                whole = program.evaluate(file, node.args[0]) if copied else None
+                if KEEPS.search(last_word(node)) or (isinstance(whole, Instance) and whole.is_module):
+                    return True
+        if isinstance(statement, ast.Assign):
+            for target, value in _pairs(statement):
+                restarts = isinstance(value, ast.Constant) and value.value == 0
+                if (restarts or isinstance(value, ast.Name)) and _is_waited_with(file, target, counted=restarts):
+                    return True
+    return False
+
+
+def _pairs(statement: ast.Assign) -> Iterator[tuple[ast.expr, ast.expr]]:
+    for target in statement.targets:
+        if isinstance(target, ast.Tuple) and isinstance(statement.value, ast.Tuple):
+            yield from zip(target.elts, statement.value.elts, strict=False)
+        else:
+            yield target, statement.value
+
+
+def _is_waited_with(file: SourceFile, counter: ast.expr, counted: bool) -> bool:
+    """Does an end hang on it, as one that is counted up, or as the time that passed since?"""
+    text = file.text_of(counter)
+    raised = [
+        node
+        for node in tuple(file.index.parents)
+        if isinstance(node, ast.AugAssign) and file.text_of(node.target) == text
+    ]
+    if counted and not raised:
+        return False
+    for node in tuple(file.index.parents):
+        asked = node.value if isinstance(node, ast.Return) else node.test if isinstance(node, ast.If) else None
+        if isinstance(node, ast.If) and not any(
+            isinstance(one, ast.Break | ast.Return) or _ends(one) for one in node.body
+        ):
+            continue
+        for one in ast.walk(asked) if asked is not None else ():
+            if isinstance(one, ast.Compare) and any(_speaks_of(file, s, text) for s in (one.left, *one.comparators)):
+                return counted or any(isinstance(side, ast.BinOp) for side in (one.left, *one.comparators))
+    return False
+
+
+def _ends(statement: ast.stmt) -> bool:
+    """Is a truth value set, as that of a flag to stop?"""
+    value = statement.value if isinstance(statement, ast.Assign) else None
+    return isinstance(value, ast.Constant) and isinstance(value.value, bool)
+
+
+def _speaks_of(file: SourceFile, side: ast.expr, text: str) -> bool:
+    sides = (side.left, side.right) if isinstance(side, ast.BinOp) and isinstance(side.op, ast.Sub) else (side,)
+    return any(file.text_of(one) == text for one in sides)
+
+
+def is_never(program: Program, choice: Choice) -> bool:
+    """Did the best start, wherever it did, at the end that nothing is beyond?"""
+    file, best = choice.file, choice.best
+    if not isinstance(best, ast.Name):
+        return False
+    scope = file.scope_of(best)
+    starts = []
+    for binding in scope.bindings.get(best.id, ()):
+        if binding.how != "assign" or binding.value is None:
+            return False
+        if file.enclosing(binding.node, ast.If, *FUNCTIONS) is not file.enclosing(choice.test, ast.If, *FUNCTIONS):
+            starts.append(_end_of(file, _unpacked(binding)))
+    return bool(starts) and all(start == (1 if choice.greater else -1) for start in starts)
+
+
+def _unpacked(binding: Binding) -> ast.expr | None:
+    value = binding.value
+    for step in binding.steps:
+        if not isinstance(value, (ast.Tuple, ast.List)) or step >= len(value.elts):
+            return None
+        value = value.elts[step]
+    return value
+
+
+def _end_of(file: SourceFile, value: ast.expr | None) -> int:
+    """1 for infinity, -1 for minus infinity, 0 for anything else."""
+    text = re.sub(r"[\s\"'()+]", "", file.text_of(value)).lower() if value is not None else ""
+    infinite = re.fullmatch(r"(-?)(?:float|math\.|np\.|numpy\.|torch\.)?(-?)inf(?:inity)?", text)
+    return 0 if infinite is None else -1 if (infinite[1] + infinite[2]) == "-" else 1

@@ -1,0 +1,119 @@
+"""Parts of data that are split off, or made like others, and never read."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, NamedTuple
+
+from torchdx.source.index import last_word
+from torchdx.source.reading import words
+from torchdx.source.values import Instance
+
+if TYPE_CHECKING:
+    from torchdx.source.file import SourceFile
+    from torchdx.source.index import Scope
+    from torchdx.source.program import Program
+
+SPLITS = words("random_split train_test_split split tensor_split split_dataset")
+
+
+class Unused(NamedTuple):
+    """A name that is never read, the part it stands beside, and all that is made of that one in the same scope."""
+
+    file: SourceFile
+    scope: ast.AST
+    node: ast.AST
+    name: str
+    trained: str
+    used: frozenset[str]
+
+
+def held_out_unused(program: Program) -> Iterator[Unused]:
+    """Every part that is never read, of data the only other part of which is read."""
+    for file in program.torch_files:
+        nodes = tuple(file.index.parents)
+        read: dict[str, list[ast.Name]] = {}
+        for one in nodes:
+            if isinstance(one, ast.Name) and isinstance(one.ctx, ast.Load):
+                read.setdefault(one.id, []).append(one)
+        by_scope = _assignments(file, nodes)
+        for scope in tuple(file.index.scopes.values()):
+            assigned = by_scope.get(scope.node, [])
+            bound = [name for name in scope.bindings if not name.startswith("_")] if assigned else []
+            unread_here = {name for name in bound if not _is_read(program, file, scope, read.get(name, []))}
+            if not unread_here:
+                continue
+            for group in _groups(program, file, assigned):
+                unread = [name for name in group if name in unread_here]
+                others = [name for name in group if name not in unread_here and not name.startswith("_")]
+                if len(others) != 1 or not unread:
+                    continue
+                node = next((binding.node for binding in scope.bindings.get(unread[0], ())), scope.node)
+                yield Unused(file, scope.node, node, unread[0], others[0], _made_of(assigned, others[0]))
+
+
+def _is_read(program: Program, file: SourceFile, scope: Scope, uses: list[ast.Name]) -> bool:
+    """Do any of these uses of a name mean the one that is bound in this scope?"""
+    return any(program.names.visible(file.scope_of(use), use.id)[0] is scope for use in uses)
+
+
+def _groups(program: Program, file: SourceFile, assigned: list[ast.Assign]) -> Iterator[list[str]]:
+    """Names of parts of the same data, or of things made by the same call: datasets, loaders, what a function gives."""
+    made: dict[str, list[str]] = {}
+    for node in assigned:
+        target, value = node.targets[0], node.value
+        names = [part.id for part in target.elts if isinstance(part, ast.Name)] if isinstance(target, ast.Tuple) else []
+        if isinstance(target, ast.Tuple) and len(names) == len(target.elts) > 1:
+            if isinstance(value, ast.Call) and last_word(value) in SPLITS:
+                count = len(value.args) if last_word(value) == "train_test_split" else 1
+                for first in range(max(count, 1)):
+                    yield names[2 * first : 2 * first + 2] if last_word(value) == "train_test_split" else names
+            elif isinstance(value, ast.Tuple) and len(value.elts) == len(names):
+                cut = [one for one in value.elts if isinstance(one, ast.Subscript) and isinstance(one.slice, ast.Slice)]
+                if len(cut) == len(names) and len({file.text_of(one.value) for one in cut}) == 1:
+                    yield names
+                for name, one in zip(names, value.elts, strict=True):
+                    _put(program, file, made, name, one)
+        elif isinstance(target, ast.Name):
+            _put(program, file, made, target.id, value)
+    yield from (names for names in made.values() if len(names) > 1)
+
+
+def _put(program: Program, file: SourceFile, made: dict[str, list[str]], name: str, value: ast.expr) -> None:
+    found = program.evaluate(file, value) if isinstance(value, ast.Call) else None
+    if isinstance(value, ast.Call) and isinstance(found, Instance):
+        data = found.is_loader or any(one.endswith(("Dataset", "Subset")) for one in _kinds(found))
+        if data and name not in made.setdefault(file.text_of(value.func), []):
+            made[file.text_of(value.func)].append(name)
+
+
+def _kinds(instance: Instance) -> Iterator[str]:
+    yield instance.name
+    if instance.definition is not None:
+        yield from instance.definition.ancestry
+
+
+def _assignments(file: SourceFile, nodes: tuple[ast.AST, ...]) -> dict[ast.AST, list[ast.Assign]]:
+    """Assignments to one target, by the scope they stand in."""
+    found: dict[ast.AST, list[ast.Assign]] = {}
+    for node in nodes:
+        if isinstance(node, ast.Assign) and len(node.targets) == 1:
+            found.setdefault(file.scope_of(node).node, []).append(node)
+    return found
+
+
+def _made_of(assigned: list[ast.Assign], name: str) -> frozenset[str]:
+    """The names of what is made of something in a scope."""
+    parts = [(_names(node.value), _names(node.targets[0])) for node in assigned]
+    used, before = {name}, 0
+    while before != len(used):
+        before = len(used)
+        for read, bound in parts:
+            if used & read:
+                used |= bound
+    return frozenset(used)
+
+
+def _names(node: ast.AST) -> set[str]:
+    return {one.id for one in ast.walk(node) if isinstance(one, ast.Name)}
