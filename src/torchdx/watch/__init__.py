@@ -6,8 +6,11 @@
 from __future__ import annotations
 
 import atexit
+import gc
 import os
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -35,8 +38,21 @@ def watch(
     folder = Path(record or os.environ.get("TORCHDX_RECORD") or _new_folder()).absolute()
     if _session is not None:
         return _session.writer.folder
-    _session = _attach(folder, overhead, max_steps, deep or bool(os.environ.get("TORCHDX_DEEP")))
+    with _uncollected():
+        _session = _attach(folder, overhead, max_steps, deep or bool(os.environ.get("TORCHDX_DEEP")))
     return folder
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """Put off garbage collection: getting ready makes thousands of objects, and going through all of torch is dear."""
+    collects = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collects:
+            gc.enable()
 
 
 def _begin() -> None:
