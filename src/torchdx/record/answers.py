@@ -25,6 +25,12 @@ class Answers:
         """Only those told after this step."""
         return Answers(self.function, self.site, self.phase, tuple(fact for fact in self.told if fact["step"] > step))
 
+    @property
+    def finite(self) -> Answers:
+        """Only those with a finite value: of scores that are NaN, the first is the greatest."""
+        told = tuple(fact for fact in self.told if math.isfinite(fact.get("value") or 0.0))
+        return Answers(self.function, self.site, self.phase, told)
+
     def counts(self, key: str) -> Counter[int]:
         """How often each class was `predicted`, `wanted` or both (`right`), over all."""
         counts: Counter[int] = Counter()

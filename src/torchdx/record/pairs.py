@@ -19,7 +19,9 @@ class Pairs:
     `related` tells, in deviations of chance, how far samples that are alike have targets that are alike, of so many
     that were `judged`. Where targets are zeros and ones, `entropy` is that of a label, in nats: the mean over all that
     a sample has. Of pictures and maps of the same form, `laid` counts those that could be judged, those that lie as
-    their maps do, and those that go clearly better turned or mirrored.
+    their maps do, and those that go clearly better turned or mirrored. `copied` are columns of
+    a table of inputs with those of the targets that they were at so many `looks`, but for scale and offset, and
+    `columns` how many there are of both.
     """
 
     function: str
@@ -28,6 +30,9 @@ class Pairs:
     related: float | None
     entropy: float | None
     laid: tuple[int, int, int] | None
+    copied: tuple[tuple[int, int], ...] = ()
+    looks: int = 0
+    columns: tuple[int, int] = (0, 0)
 
 
 def pairs_of(facts: Iterable[Fact]) -> tuple[Pairs, ...]:
@@ -40,6 +45,9 @@ def pairs_of(facts: Iterable[Fact]) -> tuple[Pairs, ...]:
             max(fact["related"]) if fact.get("related") else None,
             fact.get("entropy"),
             tuple(fact["laid"]) if fact.get("laid") else None,
+            tuple((column, target) for column, target in fact.get("copied", ())),
+            fact.get("looks", 0),
+            tuple(fact.get("columns", (0, 0))),
         )
         for fact in facts
     )

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+from operator import mul
 from statistics import median
 from typing import TYPE_CHECKING
 
@@ -12,6 +14,7 @@ from torchdx.record.series import Series
 
 if TYPE_CHECKING:
     from torchdx.record import Record
+    from torchdx.record.facts import Fact
 
 EARLIEST = 5
 """Losses at the start that are averaged."""
@@ -24,6 +27,10 @@ LEAVES = 0.9
 
 OTHER = 1.5
 """Times the loss's own value that an objective of more terms may be and still be measured by the loss's scale."""
+
+
+ROWS = 200
+"""Rows of answers seen from which the frequency of each answer in them is known well enough."""
 
 
 @dataclass(frozen=True)
@@ -147,7 +154,23 @@ def _binary_entropy(use: LossUse) -> float | None:
     share = sum(t["mean"] for t in looks) / len(looks) if looks else 0.0
     if not crisp or not 0 < share < 1:
         return None
-    return -share * math.log(share) - (1 - share) * math.log(1 - share)
+    return min(_entropy(share), _entropy_by_column(looks))
+
+
+def _entropy_by_column(looks: Sequence[Fact]) -> float:
+    """The mean entropy of the answers in a row, each of which has its own frequency; infinite where few were seen."""
+    columns = {len(look.get("shares", ())) for look in looks}
+    rows: list[int] = [look["shape"][0] for look in looks]
+    if columns == {0} or len(columns) > 1 or sum(rows) < ROWS:
+        return math.inf
+    shares: list[float] = [
+        sum(map(mul, rows, each)) / sum(rows) for each in zip(*(look["shares"] for look in looks), strict=True)
+    ]
+    return math.fsum(map(_entropy, shares)) / len(shares) + 1 / (2 * sum(rows))  # G. Miller's correction
+
+
+def _entropy(share: float) -> float:
+    return -math.fsum(p * math.log(p) for p in (share, 1 - share) if p > 0)
 
 
 def _terms(use: LossUse) -> float:

@@ -150,7 +150,10 @@ def _conditions(round_: Round, event: Event) -> dict[tuple[ast.AST, str], bool]:
         node = call.node if call is not None else event.node
         file = call.file if call is not None else round_.file
         scope = file.enclosing(node, *FUNCTIONS) or file.tree
+        around = {owner for owner, _, _ in path_of(file, round_.node, scope)} if file is round_.file else set()
         for owner, block, place in path_of(file, node, scope):
+            if owner in around:
+                continue  # that the loop runs at all is no matter of its rounds
             tests = [(owner.test, block == "body")] if isinstance(owner, ast.If) else []
             if owner is not scope or not isinstance(owner, ast.Module):
                 passed = getattr(owner, block)[:place]

@@ -25,7 +25,7 @@ NAMES: tuple[tuple[re.Pattern[str], Kind], ...] = (
     (re.compile(r"log_?(var|variance|sigma_?(2|sq|squared))s?(_|$)|(^|_)lv$", re.IGNORECASE), "log-variance"),
     (re.compile(r"log_?(std|stddev|sigma|scale|deviation)s?(_|$)", re.IGNORECASE), "log-std"),
     (re.compile(r"(^|_)(var|variance|sigma2|sigma_sq|sigma_squared)$", re.IGNORECASE), "variance"),
-    (re.compile(r"(^|_)(std|stddev|sigma|deviation)s?$", re.IGNORECASE), "std"),
+    (re.compile(r"(^|_)(std|sd|stdev|stddev|sigma|deviation)s?$", re.IGNORECASE), "std"),
 )
 KEEPING = words("clamp clip clamp_min view reshape squeeze unsqueeze expand expand_as to detach")
 

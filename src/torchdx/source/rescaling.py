@@ -1,14 +1,19 @@
-"""Where data are handed to a fitted scaler that gave them: `scaler.transform` of what `scaler.transform` returned."""
+"""Where data are handed to a scaler that gave them: `scaler.transform` of what `scaler.transform` returned.
+
+A scaler is one of scikit-learn's, or a function or an object of the program's own that takes a number away and divides
+by another, neither of which it computes from what it is given.
+"""
 
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from typing import TYPE_CHECKING
 
 from torchdx.source.flow import path_of
 from torchdx.source.index import last_word
 from torchdx.source.reading import words
+from torchdx.source.standardising import own_scalers, unwrapped
 
 if TYPE_CHECKING:
     from torchdx.source.file import SourceFile
@@ -22,24 +27,32 @@ Places = tuple[str, str, ast.AST]
 
 def rescaled(file: SourceFile) -> Iterator[tuple[ast.Call, ast.AST]]:
     """Every call that scales once more, and the statement that did it before."""
-    if not any(name.encode() in file.bytes for name in SCALERS):
-        return
-    for call in file.index.calls.get("transform", []):
-        told = _scaling(call)
+    own = own_scalers(file)
+    known = any(name.encode() in file.bytes for name in SCALERS)
+    for call in (call for name in ("transform", *sorted(own)) for call in file.index.calls.get(name, [])):
+        told = _scaling(call, own)
         for data, scaler, place in _seen_from(file, *told, call) if told else ():
-            before = _before(file, data, scaler, place)
-            if before is not None and _is_scaler(file, scaler):
+            before = _before(file, data, scaler, place, own)
+            if before is not None and (scaler in own or (known and _is_scaler(file, scaler))):
                 yield call, before
                 break
 
 
-def _scaling(node: ast.AST) -> tuple[str, str] | None:
+def _scaling(node: ast.AST, own: Set[str]) -> tuple[str, str] | None:
     """The data and the scaler of a call, as they are written, if it is of a scaler on something that has a name."""
-    named = isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in GIVES
-    if not named or not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute) or len(node.args) != 1:
-        return None
-    scaler, data = _path(node.func.value), _path(node.args[0])
-    return (data, scaler) if data and scaler else None
+    scaler = _scaler(node, own)
+    data = _path(unwrapped(node.args[0])) if scaler and isinstance(node, ast.Call) else ""
+    return (data, scaler) if data else None
+
+
+def _scaler(node: ast.AST, own: Set[str]) -> str:
+    """What a call scales its only argument with, as it is written; empty if it does not scale."""
+    if not isinstance(node, ast.Call) or len(node.args) != 1 or node.keywords:
+        return ""
+    if isinstance(node.func, ast.Name) and node.func.id in own:
+        return node.func.id
+    gives = isinstance(node.func, ast.Attribute) and node.func.attr in GIVES
+    return _path(node.func.value) if gives and isinstance(node.func, ast.Attribute) else ""
 
 
 def _path(node: ast.AST) -> str:
@@ -82,7 +95,7 @@ def _seen_from(file: SourceFile, data: str, scaler: str, call: ast.AST) -> Itera
             yield told[0], told[1], outer
 
 
-def _before(file: SourceFile, data: str, scaler: str, place: ast.AST) -> ast.AST | None:
+def _before(file: SourceFile, data: str, scaler: str, place: ast.AST, own: Set[str]) -> ast.AST | None:
     """The last statement before a place, always run, that gave the data their value, if the scaler gave it."""
     scope = file.scope_of(place).node
     here = path_of(file, place, scope)
@@ -90,8 +103,7 @@ def _before(file: SourceFile, data: str, scaler: str, place: ast.AST) -> ast.AST
         for one in reversed(getattr(owner, block)[:at]):
             values = [value for target, value in _assigned(one) if target == data]
             if values and values[-1] is not None:
-                told = _scaling(values[-1])
-                return one if told is not None and told[1] == scaler else None
+                return one if _scaler(unwrapped(values[-1]), own) == scaler else None
             if values or any(_stores(inner, data, scaler) for inner in ast.walk(one)):
                 return None
     return None

@@ -131,6 +131,18 @@ def entries_lost(file: SourceFile) -> Iterator[ast.Assign]:
                 yield node
 
 
+def updates_lost(file: SourceFile) -> Iterator[ast.Expr]:
+    """Statements that are nothing but `model.state_dict().update(...)`, which changes a dictionary without a name."""
+    if b"state_dict()." not in file.bytes or b"def state_dict" in file.bytes:  # its own may be the thing itself
+        return
+    for node in ast.walk(file.tree):
+        call = node.value if isinstance(node, ast.Expr) else None
+        changed = call.func if isinstance(call, ast.Call) and isinstance(call.func, ast.Attribute) else None
+        method = changed is not None and changed.attr in ("update", "setdefault")
+        if isinstance(node, ast.Expr) and changed is not None and method and _makes_state(changed.value):
+            yield node
+
+
 def _makes_state(node: ast.AST | None) -> bool:
     return isinstance(node, ast.Call) and last_word(node) == "state_dict" and not node.args and not node.keywords
 

@@ -95,6 +95,7 @@ def _attach(folder: Path, overhead: float, max_steps: int | None, deep: bool = F
     from torchdx.watch.outputs import Outputs
     from torchdx.watch.penalties import Penalties
     from torchdx.watch.phases import Phases
+    from torchdx.watch.raised import Raised
     from torchdx.watch.ranks import Ranks
     from torchdx.watch.replicas import Replicas
     from torchdx.watch.scalers import Scalers
@@ -139,6 +140,7 @@ def _attach(folder: Path, overhead: float, max_steps: int | None, deep: bool = F
     Trouble(session, models, lines)
     Broadcasts(session, lines)
     Floors(session, lines)
+    Raised(session, lines)
     Similarities(session, lines)
     phases = Phases(session, models)
     Carry(session, models, Graphs(session), phases)

@@ -22,6 +22,7 @@ SPACING = 1.15
 
 _LARGEST = 200_000
 _MOST_TOKENS = 1 << 18
+_MOST_SHARES = 50
 _APART = {
     **{"cross_entropy": 6, "nll_loss": 6, "binary_cross_entropy": 5, "binary_cross_entropy_with_logits": 5},
     **{"mse_loss": 4, "l1_loss": 4, "smooth_l1_loss": 4, "huber_loss": 2},
@@ -169,6 +170,13 @@ def blind(name: str, arguments: tuple[Any, ...]) -> dict[str, float]:
         return {}
     told = getattr(functional, name)(torch.zeros_like(target), target.detach(), *arguments[2:])
     return {"blind": float(told)} if told.numel() == 1 else {}
+
+
+def shares(name: str, target: Tensor) -> dict[str, list[float]]:
+    """How often each of the few answers that a row holds is yes, of a loss of answers that are yes or no."""
+    if not name.startswith("binary") or target.dim() != 2 or target.device.type != "cpu" or not target.numel():
+        return {}
+    return {"shares": target.detach().float().mean(0).tolist()} if 1 < target.shape[1] <= _MOST_SHARES else {}
 
 
 def parts(name: str, arguments: tuple[Any, ...]) -> list[float]:

@@ -73,6 +73,16 @@ def beyond(root: Any) -> Iterator[tuple[Any, str, float, float, float]]:
                     yield ending, BOUNDS[ending.name()][0], low, high, _share(wanted, low, high)
 
 
+def silenced(node: Any) -> float | None:
+    """The share of results on an activation's lower bound, the only one it has, where it hands no gradient on.
+
+    None where the results are not at hand.
+    """
+    low, high = _bounds(node)
+    result = _result(node) if node.name().startswith(("Relu", "Clamp")) and math.isinf(high) else None
+    return float((result <= low).float().mean()) if result is not None and result.numel() else None
+
+
 def _bounds(node: Any) -> tuple[float, float]:
     """Between what the results of this operation lie."""
     _, low, high = BOUNDS[node.name()]

@@ -17,12 +17,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from torchdx.watch.deep.dependency import batch_mixing, future_leak, target_given
+from torchdx.watch.deep.copying import target_given
+from torchdx.watch.deep.dependency import batch_mixing, future_leak
 from torchdx.watch.deep.diary import Diary, Subject, state_of
 from torchdx.watch.deep.episode import CannotKeep, Episode
 from torchdx.watch.deep.padding import Padding, padding_counted, padding_of
 from torchdx.watch.deep.route import number_of
 from torchdx.watch.deep.specimen import CannotReplay, Specimen, apart, duplicate
+from torchdx.watch.deep.unmasked import padding_unmasked
 from torchdx.watch.models import Models, walk
 from torchdx.watch.places import user_place
 from torchdx.watch.reach import is_contained
@@ -198,11 +200,14 @@ _EXPERIMENTS = {"batch_mixing": batch_mixing, "future_leak": future_leak, "targe
 
 def _padding_counted(kept: Kept, specimen: Specimen) -> dict[str, Any]:
     assert kept.padding is not None
+    told, unmasked = dict[str, Any](), dict[str, Any]()
     try:
+        if not kept.formula:
+            unmasked = padding_unmasked(specimen, specimen.first, kept.padding)
         told = padding_counted(specimen, specimen.first, kept.padding, kept.state)
     except Exception as problem:
         told = {"why": f"the experiment failed ({type(problem).__name__})"}
-    return told | {"batches": sorted(kept.places)}
+    return told | unmasked | {"batches": sorted(kept.places)}
 
 
 def _spread(given: Tensor, reduction: str) -> Tensor:

@@ -84,5 +84,6 @@ def _by_unit(given: Any, prior: Any) -> Tensor | None:
 
 def _of_units(mean: Tensor, variance: Tensor) -> Tensor:
     """The divergence from the standard normal distribution, of each unit."""
+    variance = variance.clamp(min=torch.finfo(variance.dtype).tiny)  # exp(l) of a far negative l is 0
     divergence = 0.5 * (variance + mean.square() - 1 - variance.log())
     return divergence.reshape(-1, mean.shape[-1]).mean(0)

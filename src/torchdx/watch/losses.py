@@ -9,11 +9,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from torchdx.watch.answers import Answers, blind, parts, tail
+from torchdx.watch.answers import Answers, blind, parts, shares, tail
+from torchdx.watch.mixtures import axis_of
 from torchdx.watch.phases import Phases
 from torchdx.watch.places import Place, user_place
 from torchdx.watch.session import Session
-from torchdx.watch.tensors import across, describe, is_plain, likeness, number
+from torchdx.watch.tensors import across, describe, is_plain, likeness, number, saved
 
 FUNCTIONS = (
     "cross_entropy",
@@ -52,6 +53,9 @@ _OPTIONS = {
 
 _MOST_WEIGHTS = 50
 """Classes whose weights are told."""
+
+_PICKS = ("IndexBackward0", "IndexSelectBackward0", "SliceBackward0")
+"""What leaves rows as they are and takes some of them: the nodes of a graph, say, whose labels are known."""
 
 
 class Losses:
@@ -144,7 +148,7 @@ class Losses:
             told_target["counts"] = _counts(target)
             if phase == "train":
                 told_target["tail"] = tail(given, target)
-                told_target.update(blind(name, arguments))
+                told_target.update({**blind(name, arguments), **shares(name, target)})
             if target.is_floating_point() and target.dim() > 1:
                 told_target["like"] = likeness(target, target.dim() - 1)
                 told_target.update(_along_batch(target, told_target["like"]))
@@ -166,11 +170,27 @@ class Losses:
         )
 
 
-def _along_batch(scores: Tensor, like: Any) -> dict[str, bool]:
+def _along_batch(scores: Tensor, like: Any) -> dict[str, bool | int]:
     """Are these, which are no distributions over classes, distributions over the samples of a batch?"""
-    if like not in ("unit", "logits") or scores.dim() != 2 or not 1 < scores.shape[0] <= _ROWS:
+    if like not in ("unit", "logits") or scores.dim() != 2 or scores.shape[0] < 2:
         return {}
-    return {"along_batch": True} if likeness(scores, 0).endswith("probabilities") else {}
+    whole = _softmax_of_rows(scores)
+    if whole is not None:
+        return {"along_batch": True, "of": whole}
+    summed = scores.shape[0] <= _ROWS and likeness(scores, 0).endswith("probabilities")
+    return {"along_batch": True} if summed else {}
+
+
+def _softmax_of_rows(scores: Tensor) -> int | None:
+    """How many rows a softmax along them had, some or all of which these are; None if the graph shows none."""
+    node: Any = scores.grad_fn
+    while node is not None and node.name() in _PICKS:
+        node = node.next_functions[0][0]
+    if node is None or node.name() not in ("LogSoftmaxBackward0", "SoftmaxBackward0"):
+        return None
+    result = saved(node, "_saved_result")
+    along = result is not None and result.dim() == 2 and axis_of(node._saved_dim, 2) == 0
+    return result.shape[0] if result is not None and along else None
 
 
 def _terms(name: str, arguments: tuple[Any, ...]) -> int:

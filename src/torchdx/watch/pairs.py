@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from torchdx.watch.copied import copied
 from torchdx.watch.laid import laid
 from torchdx.watch.losses import FUNCTIONS
 from torchdx.watch.places import Place, user_place
@@ -113,6 +114,9 @@ class Pairing:
         self._targets: list[Tensor] = []
         self._form: tuple[Any, ...] = ()
         self._laid = [0, 0, 0]
+        self._copied: set[tuple[int, int]] | None = None
+        self._tables = 0
+        self._columns = [0, 0]
 
     def add(self, inputs: tuple[Tensor, ...], target: Tensor) -> None:
         """Some samples of one more batch, as long as there are few."""
@@ -125,6 +129,7 @@ class Pairing:
             self._laid = [a + b for a, b in zip(self._laid, laid(inputs[0][rows], target.detach()[rows]), strict=True)]
         targets = _columns(target.detach()[rows], _TARGETS).double()
         seen = [_some(one, rows) for one in inputs]
+        self._compare(seen, targets)
         keys = {key: row for row, key in enumerate(_checksums(seen)) if key not in self._known}
         if not keys:
             return
@@ -137,6 +142,14 @@ class Pairing:
             self._views.append(features)
             self._targets.append(targets[fresh])
 
+    def _compare(self, seen: list[Tensor], targets: Tensor) -> None:
+        """Are columns of the inputs those of the targets, at this look as at all before?"""
+        found = copied(seen, targets)
+        if found is not None:
+            self._copied = found if self._copied is None else self._copied & found
+            self._columns = [max(one.shape[1] for one in seen if one.dim() == 2), targets.shape[1]]
+            self._tables += 1
+
     def relation(self) -> dict[str, Any]:
         """Whether the targets have anything to do with the inputs, as far as distances tell."""
         if not self._targets:
@@ -145,6 +158,8 @@ class Pairing:
         classes = not self._form[1]
         found = related([*seen.split(FEATURES, 1)], targets, classes)
         told: dict[str, Any] = {"judged": len(targets), "related": found} if found else {}
+        if self._copied:
+            told["copied"], told["looks"], told["columns"] = sorted(self._copied), self._tables, self._columns
         if any(self._laid):
             told["laid"] = self._laid
         if self._form[1] and bool(((targets == 0) | (targets == 1)).all()):

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from torchdx.watch.bounds import beyond
+from torchdx.watch.bounds import beyond, silenced
 from torchdx.watch.lineage import Lineage
 from torchdx.watch.mixtures import mixtures, nearest_parameter
 from torchdx.watch.models import Models
@@ -75,6 +75,7 @@ class Structure:
                 low=low,
                 high=high if math.isfinite(high) else None,
                 beyond=share,
+                silenced=silenced(node),
                 after=self._number(nearest_parameter(node)),
             )
 

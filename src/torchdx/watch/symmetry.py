@@ -18,6 +18,7 @@ _COLUMNS = 512
 _GATES = {nn.LSTM: 4, nn.LSTMCell: 4, nn.GRU: 3, nn.GRUCell: 3, nn.MultiheadAttention: 3}
 APART = 0.1
 """Distance between rows, over their size, from which a weight is not compared again: its units are different ones."""
+_TABLES = (nn.Embedding, nn.EmbeddingBag)
 
 
 class Symmetry:
@@ -26,7 +27,7 @@ class Symmetry:
     def __init__(self, session: Session, models: Models) -> None:
         self.session = session
         self.models = models
-        self._watched: dict[int, tuple[weakref.ref[Tensor], int, int]] = {}
+        self._watched: dict[tuple[int, str], tuple[weakref.ref[Tensor], int, int]] = {}
         models.at_equal_rows = self._begins
         session.at_look_end.append(self._compares)
 
@@ -35,21 +36,24 @@ class Symmetry:
         gates = next((n for cls, n in _GATES.items() if isinstance(module, cls)), 1)
         units = 1 if isinstance(module, nn.modules.conv._ConvTransposeNd) else 0
         if parameter.requires_grad and parameter.shape[units] % gates == 0 and parameter.shape[units] // gates > 1:
-            self._watched[number] = (weakref.ref(parameter), units, gates)
+            self._watched[number, "params"] = (weakref.ref(parameter), units, gates)
+        bare = module is None or isinstance(module, _TABLES) or not type(module).__module__.startswith("torch.")
+        if parameter.requires_grad and bare and parameter.dim() == 2 and parameter.shape[1] > 1:
+            self._watched[number, "columns"] = (weakref.ref(parameter), 1, 1)  # of a table, or right of a product
 
     def _compares(self) -> None:
-        told: dict[str, list[float]] = {}
-        for number, (ref, units, gates) in list(self._watched.items())[:MOST]:
+        told: dict[str, dict[str, list[float]]] = {}
+        for (number, what), (ref, units, gates) in list(self._watched.items())[:MOST]:
             parameter = ref()
             if parameter is None or not is_plain(parameter) or parameter.device.type != "cpu":
-                del self._watched[number]
+                del self._watched[number, what]
             elif parameter.grad is not None and is_plain(parameter.grad):
                 value, (gradient, size) = _apart(parameter, units, gates)[0], _apart(parameter.grad, units, gates)
-                told[str(number)] = [value, gradient, size]
+                told.setdefault(what, {})[str(number)] = [value, gradient, size]
                 if value > APART:
-                    del self._watched[number]
+                    del self._watched[number, what]
         if told:
-            self.session.write("alike", step=self.session.step, params=told)
+            self.session.write("alike", step=self.session.step, **{"params": {}, **told})
 
 
 def _apart(weight: Tensor, units: int, gates: int) -> tuple[float, float]:

@@ -14,7 +14,8 @@ Helped by `batch_first=True`, `x.transpose(0, 1)` before the layer and after it,
 No fault when rows are not independent samples, as the nodes of a graph or the frames of a sequence are: only batches
 that a DataLoader has put together are judged, and sequences or pictures with one answer for each; of sequences with an
 answer for each place those that a recurrence reads, where reshaping lets an answer depend on another
-place of another sequence, so that neither axis is that of the samples. Nor in batch norm without running statistics,
+place of another sequence, so that neither axis is that of the samples; of sequences with several answers each those
+where only what `forward` does with a recurrence's outputs mixes them. Nor in batch norm without running statistics,
 which mixes by design, nor where the samples are compared with each other, as in a contrastive loss.
 
 Sources: A. Karpathy, "A Recipe for Training Neural Networks" (2019); the batch gradient check of pl_bolts; measured:
@@ -53,7 +54,8 @@ def in_run(record: Record) -> Iterator[Finding | NotEnough]:
             yield NotEnough(record.experiments.why_not("batch_mixing"))
         return
     mixed = dict(readings(record)).get("MIXED", 0.0)
-    if mixed <= MIXED or not (_is_of_samples(record) or _is_crossed(record)) or _mixes_by_design(record):
+    judged = _is_of_samples(record) or _is_crossed(record) or _is_put_together_wrongly(record)
+    if mixed <= MIXED or not judged or _mixes_by_design(record):
         return
     layer = record.experiments.layer("batch_mixing")
     named = f"from {layer.name} ({layer.cls}) on, " if layer is not None else ""
@@ -97,6 +99,21 @@ def _is_crossed(record: Record) -> bool:
         return False
     layer = next((fact for fact in record.process.all("module") if fact["id"] == told["layer"]), None)
     return layer is not None and not (layer["torch"] and layer["cls"].startswith(_MIXERS))
+
+
+def _is_put_together_wrongly(record: Record) -> bool:
+    """Are sequences, each with several answers of its own, mixed by what `forward` itself does with layers' outputs?
+
+    Nodes of a graph would have been mixed by a layer, or before one; where time comes first, places have targets.
+    """
+    replay, told = record.experiments.replay, record.experiments.result("batch_mixing")
+    given = next((f for f in record.process.all("input") if f["module"] == replay.get("module")), {})
+    shape, targets = list(given.get("shape", ())), list(replay.get("targets") or ())
+    if told["layer"] != replay.get("module") or len(shape) != 3 or len(targets) != 2 or not replay.get("fn"):
+        return False
+    kinds = {one.cls for one in record.layers}
+    recurrent = any(kind.startswith(_RECURRENT) for kind in kinds)
+    return recurrent and shape[0] == targets[0] and targets[1] not in shape[:2] and targets[1] > 1
 
 
 def _mixes_by_design(record: Record) -> bool:

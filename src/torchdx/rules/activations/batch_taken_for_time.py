@@ -1,7 +1,9 @@
 """A recurrent layer or an attention takes the samples of a batch for the steps of a sequence.
 
 Seen as a model that learns far less than it should, and whose predictions change with the rest of the batch. Measured
-are the sizes of what a layer without `batch_first` is given: the first is, at every look, that of the batch.
+are the sizes of what a layer without `batch_first` is given: the first is, at every look, that of the batch. Where each
+place has a target, the input one place on, that tells which axis is time, and an experiment on a copy at the end (of a
+small model) whether this layer runs along the other.
 
 Hurts because `nn.LSTM`, `nn.GRU`, `nn.RNN`, `nn.MultiheadAttention` and the layers of `nn.Transformer` read
 (time, batch, features) unless told otherwise. Given (batch, time, features) they run from sample to sample: the state
@@ -43,12 +45,17 @@ explains = frozenset(
 LOOKS = 3
 """Looks at which the first size must be the number of targets, or the loader's batch size, and the second neither."""
 
+MIXED = 1e-3
+"""Change of another row's loss over the change of the row's own from which a layer mixes rows, as in `batch-mixing`:
+where time is the second axis, seven healthy models that are to tell their next input read exactly 0; an LSTM that takes
+the first for time 0.56."""
+
 
 def in_run(record: Record) -> Iterator[Finding]:
     """Every model's first layer over time whose first size is always that of the batch."""
     told = set()
     for fact, looks in _layers(record):
-        wrong = [look for look in looks if _is_batch(record, look)]
+        wrong = looks if _is_across(record, fact) else [look for look in looks if _is_batch(record, look)]
         if len(wrong) < max(LOOKS, len(looks)) or fact["model"] in told:
             continue
         told.add(fact["model"])
@@ -70,6 +77,9 @@ def readings(record: Record) -> Iterator[tuple[str, float]]:
     counts = [sum(_is_batch(record, look) for look in looks) for _, looks in _layers(record)]
     if counts:
         yield "LOOKS", max(counts)
+    mixing = record.experiments.result("batch_mixing")
+    if counts and mixing.get("own"):
+        yield "MIXED", mixing["other"] / mixing["own"]
 
 
 def _layers(record: Record) -> Iterator[tuple[Fact, Sequence[Fact]]]:
@@ -79,6 +89,13 @@ def _layers(record: Record) -> Iterator[tuple[Fact, Sequence[Fact]]]:
         looks = [look for look in looks if min(look["shape"][:2]) > 1 and look["shape"][0] != look["shape"][1]]
         if looks:
             yield fact, looks
+
+
+def _is_across(record: Record, layer: Fact) -> bool:
+    """Does it mix rows, though targets are the inputs one place further along the second axis, which is time?"""
+    ahead, mixing = (record.experiments.result(what) for what in ("future_leak", "batch_mixing"))
+    across = mixing.get("layer") == layer["id"] and mixing["other"] > MIXED * mixing["own"]
+    return bool(across and ahead.get("axis") == 1 and ahead["before"] == 0)
 
 
 def _is_batch(record: Record, look: Fact) -> bool:

@@ -1,7 +1,8 @@
 """Nearly all units of a ReLU layer give zero for every input.
 
 Seen as a loss that stands still, often after one wild step; measured is the share of units that were not once above
-zero at any look, and the share of zeros among all outputs at the last looks.
+zero at any look, and the share of zeros among all outputs at the last looks; of a ReLU that ends a regression, whether
+it gives anything but zeros.
 
 Hurts because ReLU's derivative is 0 below 0: a unit whose sum is negative for every sample gets no gradient and never
 comes back. A step that is too large, or a bias started far below zero, pushes whole layers there.
@@ -23,10 +24,11 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from torchdx.finding import Finding, Fix
+from torchdx.record import Series
 from torchdx.source import edits
 
 if TYPE_CHECKING:
-    from torchdx.record import Layer, Record
+    from torchdx.record import Layer, Parameter, Record
     from torchdx.source import Program
 
 code, family, severity = "TDX303", "activations", "warning"
@@ -54,14 +56,19 @@ def in_run(record: Record) -> Iterator[Finding]:
         never, zero = _silence(layer)
         if never > DEAD or zero > ZERO:
             yield _finding(layer, never, layer.series("zero").latest(LAST).mean)
+    for last, shares in _endings(record):
+        if shares.latest(LAST).lowest >= 1:
+            yield _of_ending(last, shares)
 
 
 def readings(record: Record) -> Iterator[tuple[str, float]]:
     """What this run reads on each threshold: the constant's name, and the number held against it."""
     silent = [_silence(layer) for layer in _judged(record)]
+    endings = [shares.latest(LAST).lowest for _, shares in _endings(record)]
     if silent:
         yield "DEAD", max(never for never, _ in silent)
-        yield "ZERO", max(zero for _, zero in silent)
+    if silent or endings:
+        yield "ZERO", max([zero for _, zero in silent] + endings)
         yield "LEARNT", record.progress.gain
 
 
@@ -73,6 +80,35 @@ def _judged(record: Record) -> list[Layer]:
 def _silence(layer: Layer) -> tuple[float, float]:
     """The share of units never above zero, and the least share of zeros among all outputs at the last looks."""
     return layer.series("dead").last, layer.series("zero").latest(LAST).lowest
+
+
+def _endings(record: Record) -> Iterator[tuple[Parameter | None, Series]]:
+    """The parameter before each activation that ends a regression, and the share of zeros it gave over the looks."""
+    looks: dict[int | None, list[tuple[int, float | None]]] = {}
+    for fact in record.process.all("bound"):
+        if fact.get("silenced") is not None and fact["low"] == 0:
+            looks.setdefault(fact.get("after"), []).append((fact["step"], fact["silenced"]))
+    for after, shares in looks.items():
+        if len(shares) >= LOOKS:
+            yield next((p for p in record.parameters if p.id == after), None), Series.of(iter(shares))
+
+
+def _of_ending(last: Parameter | None, shares: Series) -> Finding:
+    since = "from the start" if shares.earliest(2).lowest >= 1 else "since a step of training"
+    after = f" after `{last.layer}`" if last is not None and last.layer else ""
+    return Finding(
+        message=f"all that the ReLU{after} gives, with which the model ends, is zero, {since}: it is dead, and "
+        "hands no gradient on",
+        site=last.site if last is not None else None,
+        layer=last.layer if last is not None else None,
+        evidence={
+            "share of zeros at the last looks": shares.latest(LAST).lowest,
+            "steps": list(shares.thinned(50).steps),
+            "share of zeros over steps": list(shares.thinned(50).values),
+        },
+        cure="leave out the ReLU after the last layer, or use softplus; start the layer's bias at 0 or above",
+        confidence=0.95,
+    )
 
 
 def _finding(layer: Layer, never: float, zero: float) -> Finding:

@@ -71,6 +71,7 @@ class _Alike:
 
     weight: Parameter
     looks: Sequence[tuple[float, float, float]]
+    columns: bool = False
 
     @property
     def apart(self) -> float:
@@ -99,8 +100,8 @@ def in_run(record: Record) -> Iterator[Finding | NotEnough]:
 
 def _is_faulty(one: _Alike, gain: float) -> bool:
     if one.gets_nothing:
-        return gain < LITTLE
-    return one.apart < EXACT or (one.apart < NEAR and gain < NOTHING)
+        return gain < LITTLE and not one.columns
+    return one.apart < EXACT or (one.apart < NEAR and gain < NOTHING and not one.columns)
 
 
 def _hidden(record: Record) -> Iterator[_Alike]:
@@ -108,25 +109,37 @@ def _hidden(record: Record) -> Iterator[_Alike]:
     last: dict[int | None, str] = {
         layer.model: layer.name for layer in record.layers if layer.looks and layer.parameters
     }
-    looks: dict[int, list[tuple[float, float, float]]] = {}
-    for fact in record.process.all("alike"):
-        for key, (value, gradient, size) in fact["params"].items():
-            looks.setdefault(int(key), []).append((value, gradient, size))
+    rows, columns = _looks(record, "params"), _looks(record, "columns")
     for weight in record.parameters:
-        if weight.id in looks and (not weight.layer or last.get(weight.model) != weight.layer):
-            one = _Alike(weight, looks[weight.id])
+        if weight.id in rows and (not weight.layer or last.get(weight.model) != weight.layer):
+            one = _Alike(weight, rows[weight.id])
             if weight.is_weight or (len(weight.shape) > 1 and one.gets_nothing):  # rows of a table are not its units
                 yield one
+        if weight.id in columns:  # the units of a table, or of a matrix that is multiplied from the right
+            yield _Alike(weight, columns[weight.id], columns=True)
+
+
+def _looks(record: Record, what: str) -> dict[int, list[tuple[float, float, float]]]:
+    """Each weight's looks, of its rows or of its columns."""
+    looks: dict[int, list[tuple[float, float, float]]] = {}
+    for fact in record.process.all("alike"):
+        for key, (value, gradient, size) in fact.get(what, {}).items():
+            looks.setdefault(int(key), []).append((value, gradient, size))
+    return looks
 
 
 def _finding(record: Record, one: _Alike, others: int) -> Finding:
     weight, zero = one.weight, one.gets_nothing
-    start = "zero" if weight.initial.get("max") == weight.initial.get("min") == 0 else "equal rows"
+    constant = weight.initial.get("max") == weight.initial.get("min")
+    start = "equal rows" if not constant else "zero" if weight.initial.get("max") == 0 else "a constant"
+    what = "columns" if one.columns else "rows"
     hurt = "its gradient is exactly zero at every look" if zero else f"so are those of its gradient, to {one.apart:.1g}"
     more = f"; {others} more weights of the model are like it" if others else ""
+    named = f"`{weight.name}`" if one.columns else f"the weight of `{_named(weight)}`"
     return Finding(
-        message=f"the rows of the weight of `{_named(weight)}` start {'at zero' if start == 'zero' else 'equal'}, and "
-        f"{hurt}: its {weight.shape[0]} {'units' if weight.is_weight else 'rows'} stay copies of one{more}",
+        message=f"the {what} of {named} start {'at zero' if start == 'zero' else 'equal'}, and {hurt}: its "
+        f"{weight.shape[one.columns]} {'units' if weight.is_weight and not one.columns else what} stay copies of one"
+        f"{more}",
         site=weight.site,
         layer=weight.layer or None,
         evidence={
@@ -137,7 +150,7 @@ def _finding(record: Record, one: _Alike, others: int) -> Finding:
             "training loss": record.progress.last,
         },
         cure="start it with random weights: PyTorch's own start, nn.init.kaiming_normal_ or nn.init.xavier_uniform_",
-        severity="error" if one.apart < EXACT and not zero and weight.kind else "warning",
+        severity="error" if one.apart < EXACT and not zero and weight.kind and not one.columns else "warning",
         confidence=0.97 if one.apart < EXACT else 0.85,
     )
 

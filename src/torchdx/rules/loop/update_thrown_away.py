@@ -27,7 +27,7 @@ from torchdx.finding import Edit, Finding, Fix
 from torchdx.source import Call, edits
 from torchdx.source.reading import words
 from torchdx.source.tensors import is_tensor
-from torchdx.source.weights import entries_lost, is_weight, rebound
+from torchdx.source.weights import entries_lost, is_weight, rebound, updates_lost
 
 if TYPE_CHECKING:
     from torchdx.source import Program, SourceFile
@@ -72,12 +72,12 @@ def in_source(program: Program) -> Iterator[Finding]:
                     cure=f"change it in place, under `torch.no_grad()`: `{text}.copy_({file.text_of(node.value)})`",
                     confidence=0.97,
                 )
-        for node in entries_lost(file):
-            text = file.text_of(node.targets[0])
+        for lost in (*entries_lost(file), *updates_lost(file)):
+            text = f"{file.text_of(lost.targets[0])} = ..." if isinstance(lost, ast.Assign) else file.text_of(lost)
             yield Finding(
-                message=f"`{text} = ...` puts a tensor into a dictionary that `state_dict()` made and that nothing "
-                "loads: the model stays as it was",
-                site=file.site(node),
+                message=f"`{text}` puts tensors into a dictionary that `state_dict()` made and that nothing loads: the "
+                "model stays as it was",
+                site=file.site(lost),
                 cure="hand the dictionary to `load_state_dict`, or change its tensors in place with `.copy_(...)`",
                 confidence=0.97,
             )

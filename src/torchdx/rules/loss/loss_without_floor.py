@@ -3,7 +3,8 @@
 Seen as a loss that goes far below zero and on and on, while whatever is measured beside it gets worse; as a predicted
 variance that goes to zero, or a task's weight that runs away. Found in the autograd graph: of a sum of log(u) and of
 errors times a power of u, as a Gaussian likelihood (with u the variance) and learned task weights are, both terms pull
-in one direction; or a loss function's value, which cannot be below zero, enters with a minus alone.
+in one direction; or a loss function's value, which cannot be below zero, enters with a minus alone; or the objective
+falls below zero as a latent code's divergence from its prior grows without bound, each by the other's measure.
 
 Hurts because (log v + e² / v) / 2 is least at v = e²: the one term punishes large v, the other small v. With e² v in
 place of e² / v, both are least at v = 0, where the errors cost nothing, so that the mean is not learnt at all. In the
@@ -23,13 +24,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from torchdx.finding import Finding
 from torchdx.record import site_of
 
 if TYPE_CHECKING:
-    from torchdx.record import LossUse, Record
+    from torchdx.record import Fact, LossUse, Record
 
 code, family, severity = "TDX623", "loss", "error"
 needs = frozenset({"step"})
@@ -52,6 +54,20 @@ explains = frozenset(
 LOOKS = 3
 """Times that the sum was gone through, or a loss seen beside the objective: an exact fact of each."""
 
+DIVERGENCE, GROWTH = 1000.0, 30.0
+"""Nats that the latent units hold together, far below a negative objective, and times that they grew in between these
+looks. With a plus before the divergence, healthy encoders read 0 to 20 (7 programs), and the objective rises with it;
+those that have a minus go on to 1e8 and more."""
+
+FALLEN = 20.0
+"""Times the size of the objective in its first steps that it is below zero in the end, with a term of errors that has a
+minus: it falls for ever. Those of four programs that do are at 92 to 1e14 times; healthy ones have no such term."""
+
+STEADY = 0.003
+"""Share by which the objective over the divergence may differ between two such looks: it is the term's factor, which
+may change with the epochs. Those with a minus are within 0.0007 from 4e4 nats on; a reconstruction that falls for ever
+for another reason, and takes the divergence along, is at 0.009 to 0.15."""
+
 BOUNDED = (
     *("mse_loss", "l1_loss", "smooth_l1_loss", "huber_loss", "cross_entropy", "nll_loss"),
     *("binary_cross_entropy", "binary_cross_entropy_with_logits"),
@@ -62,6 +78,7 @@ BOUNDED = (
 def in_run(record: Record) -> Iterator[Finding]:
     """Every objective that is a likelihood with a wrong sign, and the one loss function's value taken with a minus."""
     yield from _likelihoods(record)
+    yield from list(_divergences(record)) or _raised(record)
     use = _maximised(record)
     if use is not None:
         yield Finding(
@@ -78,6 +95,11 @@ def in_run(record: Record) -> Iterator[Finding]:
 def readings(record: Record) -> Iterator[tuple[str, float]]:
     """What this run reads on each threshold: the constant's name, and the number held against it."""
     yield "LOOKS", len(record.process.all("falling"))
+    for looks in _by_place(record, "raised").values():
+        if objectives := [look["objective"] for look in looks if math.isfinite(look["objective"])]:
+            yield "FALLEN", _fallen(objectives)
+    for looks in _by_place(record, "latent").values():
+        yield "DIVERGENCE", max(look["mean"] * look["units"] for look in looks)
 
 
 def _likelihoods(record: Record) -> Iterator[Finding]:
@@ -109,6 +131,69 @@ def _likelihoods(record: Record) -> Iterator[Finding]:
             "both",
             confidence=0.97,
         )
+
+
+def _divergences(record: Record) -> Iterator[Finding]:
+    """The divergence of a latent code from its prior, that runs away and takes the objective far below zero."""
+    objective = dict(record.objective.finite)
+    for looks in _by_place(record, "latent").values():
+        far = [
+            (look["mean"] * look["units"], objective[look["step"]])
+            for look in looks
+            if look["step"] in objective and DIVERGENCE < look["mean"] * look["units"] < math.inf
+        ]
+        if _is_followed(far):
+            yield Finding(
+                message=f"the divergence of the latent code from its prior grew to {far[-1][0]:.2g} nats, and what is "
+                f"minimised fell with it, to {far[-1][1]:.2g}: it enters with a minus",
+                site=site_of(looks[0].get("site")),
+                evidence={
+                    "divergence, nats": [divergence for divergence, _ in far],
+                    "objective": [value for _, value in far],
+                },
+                cure="add the divergence to the reconstruction's error: `loss = error + beta * kl`",
+                confidence=0.97,
+            )
+
+
+def _is_followed(far: list[tuple[float, float]]) -> bool:
+    """Is the objective, at one look after the other, the same negative number times the divergence that grows?"""
+    shares = [-value / divergence for divergence, value in far]
+    same = sum(math.isclose(one, two, rel_tol=STEADY) for one, two in pairwise(shares) if one > 0)
+    return same >= LOOKS and far[-1][1] < 0 and far[-1][0] > GROWTH * far[0][0]
+
+
+def _raised(record: Record) -> Iterator[Finding]:
+    """A term of errors that enters with a minus, where the objective falls without end."""
+    if not any(weight.kind for weight in record.weights):  # what is trained are data
+        return
+    lines = {str(fact["site"]): fact["line"] for fact in record.process.all("raised_line")}
+    for place, looks in _by_place(record, "raised").items():
+        objectives = [look["objective"] for look in looks if math.isfinite(look["objective"])]
+        if len(objectives) < LOOKS or _fallen(objectives) < FALLEN or 2 * looks[-1]["step"] < record.steps:
+            continue
+        yield Finding(
+            message=f"errors enter what is minimised times {looks[-1]['factor']:.3g}: the greater they are the better, "
+            f"and it fell from {objectives[0]:.3g} to {objectives[-1]:.3g}",
+            site=site_of(lines.get(place, looks[-1]["site"])),
+            evidence={"objective": objectives},
+            cure="add them with a plus",
+            confidence=0.95,
+            severity=None if len(record.optimizers) == 1 else "warning",
+        )
+
+
+def _fallen(objectives: list[float]) -> float:
+    """How far below zero the objective ends, over its size in the first steps."""
+    return -objectives[-1] / max(1e-9, *(abs(value) for value in objectives[:LOOKS]))
+
+
+def _by_place(record: Record, kind: str) -> dict[str, list[Fact]]:
+    """The facts of a kind, of each place."""
+    places: dict[str, list[Fact]] = {}
+    for look in record.process.all(kind):
+        places.setdefault(str(look.get("site")), []).append(look)
+    return places
 
 
 def _maximised(record: Record) -> LossUse | None:

@@ -29,7 +29,12 @@ if TYPE_CHECKING:
 
 code, family, severity = "TDX603", "loss", "error"
 needs = frozenset({"loss"})
-explains = frozenset({"not-learning", "class-never-right"})
+explains = frozenset(
+    {
+        *("not-learning", "diverged", "non-finite", "class-never-right"),
+        *("nonfinite-value", "loss-without-floor", "exploding-gradient", "learning-rate-too-high"),
+    }
+)
 
 
 def in_source(program: Program) -> Iterator[Finding]:

@@ -29,6 +29,7 @@ from typing import TYPE_CHECKING, Any
 
 from torchdx.finding import Finding, NotEnough
 from torchdx.record.answers import by_label, entropy_of
+from torchdx.record.weighing import overweighed, weights_of
 
 if TYPE_CHECKING:
     from torchdx.record import Answers, Record
@@ -77,6 +78,7 @@ def in_run(record: Record) -> Iterator[Finding | NotEnough]:
     """Every classifying loss whose answers are one class's, batch after batch, in the second half of training."""
     trained = record.steps - record.latest_start
     groups = [group for group in record.answers if group.phase == "train" and group.told[0].get("predicted")]
+    groups = [told for group in groups if (told := group.finite).told]
     if groups and trained < ENOUGH_STEPS:
         yield NotEnough(needs=f"at least {ENOUGH_STEPS} steps")
         return
@@ -89,7 +91,7 @@ def in_run(record: Record) -> Iterator[Finding | NotEnough]:
             yield _given_to_all(late, rare)
         elif against := _against(record, group):
             yield _misweighed(group, *against)
-        elif (over := _over(record, group)) and over[1] > OVER and over[2] > OFTEN:
+        elif (over := overweighed(record, group, record.latest_start + 10)) and over[1] > OVER and over[2] > OFTEN:
             yield _overweighed(group, *over)
         elif _asks_for_one(record, group):
             yield _unasked(record, group)
@@ -103,7 +105,7 @@ def readings(record: Record) -> Iterator[tuple[str, float]]:
         measured = _measured(late) if group.phase == "train" and trained >= ENOUGH_STEPS else None
         if against := _against(record, group, 0.0):
             yield "AGAINST", against[2]
-        if over := _over(record, group):
+        if over := overweighed(record, group, record.latest_start + 10):
             yield "OVER", over[1]
             yield "OFTEN", over[2]
         if measured is not None:
@@ -115,7 +117,7 @@ def readings(record: Record) -> Iterator[tuple[str, float]]:
 def _against(record: Record, group: Answers, least: float = AGAINST) -> tuple[int, int, float] | None:
     """The commonest label, the rarest, and how many times more the first weighs, where that is given up."""
     wanted, given = group.counts("wanted"), group.since(record.latest_start + 10).counts("predicted")
-    weights = _weights(record, group)
+    weights = weights_of(record, group)
     if not weights:
         return None
     common, rare = max(wanted, key=wanted.__getitem__), min(wanted, key=wanted.__getitem__)
@@ -123,35 +125,6 @@ def _against(record: Record, group: Answers, least: float = AGAINST) -> tuple[in
     answered = (given[rare] / sum(given.values())) / (wanted[rare] / sum(wanted.values())) if given else 1.0
     uneven = wanted[common] > RARE * wanted[rare] and answered < GIVEN
     return (common, rare, times) if (uneven and times > AGAINST) or (least <= 0 and times > 0) else None
-
-
-def _over(record: Record, group: Answers) -> tuple[int, float, float] | None:
-    """The class that weighs most, if its labels are the fewer: over all the others, and how many times too often given.
-
-    The weight is that of all its labels together, as many as there are.
-    """
-    wanted, given = group.counts("wanted"), group.since(record.latest_start + 10).counts("predicted")
-    weights = _weights(record, group)
-    if not weights or not given:
-        return None
-    mass = {label: weights[label] * count for label, count in wanted.items()}
-    top, whole = max(mass, key=mass.__getitem__), sum(mass.values())
-    share = wanted[top] / sum(wanted.values())
-    if share > 0.5 or whole <= mass[top]:
-        return None
-    return top, mass[top] / (whole - mass[top]), given[top] / sum(given.values()) / share
-
-
-def _weights(record: Record, group: Answers) -> list[float]:
-    """What each of the labels' classes weighs in this loss; nothing where that is not known."""
-    labels = group.counts("wanted")
-    uses = [use for use in record.losses_called(group.function) if use.site == group.site]
-    if not uses or len(labels) < 2:
-        return []
-    told, positive = uses[0].option("weight"), uses[0].option("pos_weight")
-    if isinstance(positive, list) and len(positive) == 1 and len(labels) == 2:
-        told = [1.0, *positive]
-    return told if isinstance(told, list) and len(told) > max(labels) else []
 
 
 def _overweighed(group: Answers, label: int, over: float, often: float) -> Finding:
@@ -193,7 +166,8 @@ def _asks_for_one(record: Record, group: Answers) -> bool:
         for look in looks
     )
     wanted = group.counts("wanted")
-    others = [one for one in record.answers if one is not group and one.phase == "train"]
+    here = (group.function, group.site)
+    others = [one for one in record.answers if (one.function, one.site) != here and one.phase == "train"]
     if not many or len(wanted) != 1 or len(steps) < LABELS or sum(wanted.values()) < ANSWERS:
         return False
     apart = all(one.told[-1]["step"] < steps[0] or one.told[0]["step"] > steps[-1] for one in others)

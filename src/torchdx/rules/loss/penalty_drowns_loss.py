@@ -53,10 +53,10 @@ SOON = 2.0
 nothing."""
 HUGE = 30.0
 """The same at the middle look beyond which a loss that fell by less than POOR is held back by it, as below."""
-DECAYS = 1.0
+DECAYS = 0.4
 """Times the gradient of the loss (of a step of size one, with AdamW) that weight decay is, in the weight matrix where
-it weighs least, at the first looks. Healthy programs: 0.14 at most, 0.03 and less as a rule; 7 that end at log C: 2.7
-to 100; programs with other faults 0.05 at most."""
+it weighs least, at the first looks. Healthy programs: 0.14 at most, 0.03 and less as a rule; 8 that end at log C: 0.64
+to 100; programs with other faults 0.29 (weights that start huge), 0.05 and less as a rule."""
 FAR, POOR = 3.0, 0.5
 """The same beyond which a loss that fell by less than POOR is held back by it: the noise of batches, and what tiny
 weights still learn, make up some fall. Healthy programs: 0.14 at most, and falls of 0.49 and more with a scale."""

@@ -1,8 +1,8 @@
 """Discounted returns are summed up from the first reward on, or come out with the last one first.
 
 Seen as a policy that hardly learns, although rewards come in and the loss looks as it should. Found in the source: a
-loop through an episode's rewards that carries G = r + gamma G along and keeps each G. Either it begins at the first
-reward, or it begins at the last, appends, and nothing turns the list round again.
+loop through an episode's rewards that carries G = r + gamma G along and keeps each G, or, of the next few steps, the
+last. Either it begins at the first reward, or it begins at the last, appends, and nothing turns the list round again.
 
 Hurts because the return after step t is G_t = r_t + gamma G_(t+1): only what comes after an action can be due to it.
 Summed forwards, G_t holds the rewards before step t, which the action has no part in; in a list that was never turned
@@ -74,8 +74,8 @@ def _finding(file: SourceFile, loop: ast.For, found: Sum, backwards: bool) -> Fi
         f"the returns are summed from the last reward to the first, and `{kept}` leaves them in that order: the first "
         "action is given the return of the last"
         if backwards
-        else f"`{found.name}` sums rewards from the first to the last: each action is given what came before it, not "
-        "what it brought"
+        else f"`{found.name}` sums rewards from the first to the last: what an action brought first counts least, "
+        "or what came before it is given to it"
     )
     return Finding(
         message=message,
@@ -109,7 +109,29 @@ def _sum_in(loop: ast.For, file: SourceFile, rewards: Rewards) -> Sum | None:
                 kept = _kept(file, one, holder.id, loop, rewards)
                 if kept is not None:
                     return Sum(holder.id, node, reward, *kept)
+            read = _read_after(file, loop, node, holder.id)
+            if read is not None:
+                return Sum(holder.id, node, reward, read, True)
     return None
+
+
+def _read_after(file: SourceFile, loop: ast.For, node: ast.stmt, name: str) -> ast.AST | None:
+    """Where the whole sum is read, as that of the next few steps, if the loop begins it at 0 and does nothing else."""
+    body = next((b for b in (getattr(file.parent(loop), w, []) for w in ("body", "orelse")) if loop in b), [])
+    place = body.index(loop) if loop in body else 0
+    begun = [
+        one
+        for one in body[max(place - 4, 0) : place]
+        if isinstance(one, ast.Assign) and isinstance(one.value, ast.Constant) and _binds(one, name)
+    ]
+    if not begun or loop.body != [node]:
+        return None
+    later = (use for one in body[place + 1 :] for use in ast.walk(one) if isinstance(use, ast.Name))
+    return next((use for use in later if use.id == name and isinstance(use.ctx, ast.Load)), None)
+
+
+def _binds(node: ast.Assign, name: str) -> bool:
+    return any(isinstance(target, ast.Name) and target.id == name for target in node.targets)
 
 
 def _is_discounted(node: ast.expr, name: str) -> bool:

@@ -68,8 +68,9 @@ def in_run(record: Record) -> Iterator[Finding]:
             if all(_is_meant(look, side) for look in looks):
                 continue
             shape = looks[0][side]["shape"]
+            rows = looks[0][side].get("of") or shape[0]
             yield Finding(
-                message=f"the {side} of `{use.function}`, of shape {tuple(shape)}, sums to 1 over the {shape[0]} "
+                message=f"the {side} of `{use.function}`, of shape {tuple(shape)}, sums to 1 over the {rows} "
                 f"samples of a batch, and not over the {shape[1]} classes of a sample, at all {len(looks)} looks",
                 site=use.site,
                 evidence={"shape": str(tuple(shape)), "looks": len(looks)},

@@ -34,6 +34,7 @@ explains = frozenset(
         "not-learning",
         "dead-relu",
         "initial-loss-off-scale",
+        "learning-rate-too-high",
         "output-ignores-input",
         "saturated-activation",
         "vanishing-gradient",

@@ -18,11 +18,13 @@ Sources: D. Kingma and M. Welling, arXiv 1312.6114; PyTorch documentation, `torc
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from typing import TYPE_CHECKING
 
 from torchdx.finding import Finding, Fix
 from torchdx.source import edits
+from torchdx.source.expressions import Call
+from torchdx.source.index import Binding
 from torchdx.source.quantities import quantity_of
 from torchdx.source.values import Result
 
@@ -38,11 +40,13 @@ NOISE = ("torch.randn", "torch.randn_like", "torch.Tensor.normal_", "?.normal_",
 
 
 def in_source(program: Program) -> Iterator[Finding]:
-    """Every spread that is certainly of the other kind than its place wants."""
+    """Every spread that is certainly of the other kind than its place wants, and every one that is taken for both."""
+    told = set()
     for spread, wanted, place in _places(program):
         found = quantity_of(spread)
         wrong = {"std": ("variance", "log-variance"), "variance": ("std", "log-std", "log-variance")}[wanted]
         if found.kind in wrong:
+            told.add(_origin(spread))
             yield Finding(
                 message=f"`{spread.text[:40]}` is a {found.kind}, and {place} wants a "
                 f"{'standard deviation' if wanted == 'std' else 'variance'}",
@@ -52,6 +56,38 @@ def in_source(program: Program) -> Iterator[Finding]:
                 confidence=0.95 if found.computed else 0.8,
                 severity=None if found.computed else "warning",
             )
+
+    yield from _taken_for_both(program, told)
+
+
+def _taken_for_both(program: Program, told: Set[object]) -> Iterator[Finding]:
+    """What one function returns at one place, if it is the variance here and the standard deviation elsewhere."""
+    places = [(spread, wanted, place, _origin(spread)) for spread, wanted, place in _places(program)]
+    for spread, wanted, place, origin in places:
+        if wanted != "variance" or origin is None or origin in told:
+            continue
+        other = next((one for one in places if one[1] == "std" and one[3] == origin), None)
+        if other is not None:
+            yield Finding(
+                message=f"`{spread.text[:40]}` is the variance for {place}, and the same is the standard deviation for "
+                f"{other[2]} ({other[0].site.seen_from(spread.site.path)}): it cannot be both",
+                site=spread.site,
+                evidence={"given": "one and the same", "wanted": "variance and standard deviation"},
+                cure="pass the square of a standard deviation here, or the square root of a variance there",
+                confidence=0.9,
+                severity="warning",
+            )
+
+
+def _origin(spread: Expression) -> object | None:
+    """The functions that gave this name its value, and at which place of what they return."""
+    node = spread.node
+    found = spread.program.names.binding(spread.file, node) if isinstance(node, ast.Name) else None
+    if not isinstance(found, Binding) or len(found.steps) != 1 or not isinstance(found.value, ast.Call):
+        return None
+    functions = spread.program.effects.targets(Call(spread.program, spread.file, found.value))
+    where = frozenset((one.file.path, one.node) for one in functions)
+    return (where, found.steps) if where else None
 
 
 def _places(program: Program) -> Iterator[tuple[Expression, str, str]]:

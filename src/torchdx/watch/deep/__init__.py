@@ -16,8 +16,9 @@ from typing import Any
 import torch
 
 from torchdx.watch.deep.baselines import baselines, inputs_away
+from torchdx.watch.deep.copying import target_given
 from torchdx.watch.deep.critical import critical
-from torchdx.watch.deep.dependency import batch_mixing, future_leak, target_given
+from torchdx.watch.deep.dependency import batch_mixing, future_leak
 from torchdx.watch.deep.diary import Diary, Subject
 from torchdx.watch.deep.noise import noise
 from torchdx.watch.deep.one_batch import one_batch

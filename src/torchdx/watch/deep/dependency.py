@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 import torch
@@ -72,7 +71,7 @@ def _across(specimen: Specimen, episode: Episode) -> float | None:
 
         def change(tensor: Tensor, row: int = row) -> Tensor:
             other = tensor.detach().clone()
-            other[row, 0] = _others(tensor)[row, 0]
+            other[row, 0] = others(tensor)[row, 0]
             return other
 
         with torch.no_grad():
@@ -84,7 +83,7 @@ def _across(specimen: Specimen, episode: Episode) -> float | None:
     return most
 
 
-def _others(tensor: Tensor) -> Tensor:
+def others(tensor: Tensor) -> Tensor:
     """For each value another one within the same bounds."""
     low, high = tensor.min(), tensor.max()
     return low + high - tensor if tensor.is_floating_point() else low + (tensor - low + 1) % (high - low + 1)
@@ -103,11 +102,11 @@ def _mixing_layer(specimen: Specimen, episode: Episode, changed: int) -> int | N
     """The first layer whose output for other samples changes with this one."""
     count = episode.samples
 
-    def others(output: Tensor) -> Tensor | None:
+    def unchanged(output: Tensor) -> Tensor | None:
         return torch.cat([output[:changed], output[changed + 1 :]]) if output.shape[:1] == (count,) else None
 
     other = _with_sample_changed(episode, changed)
-    return specimen.number(parting(passage(specimen, episode), passage(specimen, other), others))
+    return specimen.number(parting(passage(specimen, episode), passage(specimen, other), unchanged))
 
 
 def _with_sample_changed(episode: Episode, sample: int) -> Episode:
@@ -155,6 +154,7 @@ def future_leak(specimen: Specimen) -> dict[str, Any]:
     after = difference.narrow(axis, place, shape[axis] - place)
     return {
         "shifted": True,
+        "axis": axis,
         "place": place,
         "before": float(before.max()),
         "after": float(after.max()),
@@ -210,68 +210,6 @@ def _shifted_input(episode: Episode) -> tuple[Tensor, int] | None:
             unmoved = float((given == same).double().mean())
             if float((ahead == here).double().mean()) >= SHIFTED and unmoved < 1 - (1 - SHIFTED) * 4:
                 return given, axis
-    return None
-
-
-# --- the target
-
-
-def target_given(specimen: Specimen) -> dict[str, Any]:
-    """Where the target is the input itself: does the model read in one direction, and what it is to give at a place?
-
-    The places of a picture come row by row.
-    """
-    episode = specimen.episodes[-1]
-    found = _same_input(episode)
-    if found is None:
-        return {"same": False}
-    specimen.become(specimen.initial)  # one that has learnt to copy looks at nothing else any more
-    specimen.evaluating()
-    with torch.no_grad():
-        terms = specimen.terms(episode)
-    places = found.flatten(1).shape[1]
-    if terms is None or terms.numel() != found.numel() or places < 4:
-        return {"same": True, "why": "the loss has no terms for single places"}
-    place = places // 2
-
-    def change(tensor: Tensor, first: int, last: int) -> Tensor:
-        if tensor is not found:
-            return tensor
-        other = tensor.detach().flatten(1).clone()
-        part = other[:, first:last]
-        if last - first == 1:
-            part.copy_(_others(other)[:, first:last])
-        else:
-            part.copy_(part.roll(1, 0) if len(other) > 1 else part.flip(1))
-        return other.reshape(tensor.shape)
-
-    told = dict[str, Tensor]()
-    for key, ends in (("later", (place, places)), ("earlier", (0, place)), ("own", (place, place + 1))):
-        with torch.no_grad():
-            moved = specimen.terms(episode.changed(partial(change, first=ends[0], last=ends[1])))
-        assert moved is not None
-        told[key] = (moved - terms).abs().reshape(len(found), places)
-    return {
-        "same": True,
-        "place": place,
-        "later": float(told["later"][:, :place].max()),
-        "own": float(told["own"][:, place].max()),
-        "earlier": float(told["earlier"][:, place:].max()),
-        "size": float(terms.abs().mean()),
-    }
-
-
-def _same_input(episode: Episode) -> Tensor | None:
-    """The input that the target is, place by place: numbers one a place, the indices of symbols, or grey pictures."""
-    target = episode.target
-    if target is None:
-        return None
-    for given in tensors_in((episode.call.args, episode.call.kwargs)):
-        picture = given.dim() == 4 and given.shape[1] == 1
-        single = picture or given.dim() == 2 or (given.dim() == 3 and given.shape[2] == 1)
-        alike = single and given.numel() == target.numel() and given.dtype == target.dtype
-        if alike and torch.equal(target.reshape(given.shape), given) and len(given.unique()) > (1 if picture else 2):
-            return given
     return None
 
 

@@ -1,0 +1,85 @@
+"""Is the target the input itself, and is a model that reads in one direction given it at the place of the answer?"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from torchdx.watch.deep.dependency import others
+from torchdx.watch.deep.episode import Episode, tensors_in
+from torchdx.watch.deep.specimen import Specimen
+
+
+def target_given(specimen: Specimen) -> dict[str, Any]:
+    """Where the target is the input itself: does the model read in one direction, and what it is to give at a place?
+
+    The places of a picture come row by row.
+    """
+    episode = specimen.episodes[-1]
+    found = _same_input(episode)
+    if found is None:
+        return {"same": False}
+    specimen.become(specimen.initial)  # one that has learnt to copy looks at nothing else any more
+    specimen.evaluating()
+    with torch.no_grad():
+        terms = specimen.terms(episode)
+    if terms is None or terms.numel() != found.numel():
+        return {"same": True, "why": "the loss has no terms for single places"}
+    told = _given(specimen, episode, found, terms, 1)
+    if found.dim() < 4 and told.get("later") == told.get("earlier") == 0:  # time may come first
+        told = _given(specimen, episode, found, terms, 0)
+    return {"same": True} | told
+
+
+def _given(specimen: Specimen, episode: Episode, found: Tensor, terms: Tensor, axis: int) -> dict[str, Any]:
+    """How losses change with inputs at other places, which are along this axis and all those after it."""
+
+    def turned(tensor: Tensor) -> Tensor:
+        return tensor if axis else tensor.transpose(0, 1)
+
+    places = turned(found).flatten(1).shape[1]
+    if places < 4:
+        return {"why": "there are too few places"}
+    place = places // 2
+
+    def change(tensor: Tensor, first: int, last: int) -> Tensor:
+        if tensor is not found:
+            return tensor
+        other = turned(tensor.detach()).flatten(1).clone()
+        part = other[:, first:last]
+        if last - first == 1:
+            part.copy_(others(other)[:, first:last])
+        else:
+            part.copy_(part.roll(1, 0) if len(other) > 1 else part.flip(1))
+        return turned(other.reshape(turned(tensor).shape))
+
+    told = dict[str, Tensor]()
+    for key, ends in (("later", (place, places)), ("earlier", (0, place)), ("own", (place, place + 1))):
+        with torch.no_grad():
+            moved = specimen.terms(episode.changed(partial(change, first=ends[0], last=ends[1])))
+        assert moved is not None
+        told[key] = turned((moved - terms).abs().reshape(found.shape)).flatten(1)
+    return {
+        "place": place,
+        "later": float(told["later"][:, :place].max()),
+        "own": float(told["own"][:, place].max()),
+        "earlier": float(told["earlier"][:, place:].max()),
+        "size": float(terms.abs().mean()),
+    }
+
+
+def _same_input(episode: Episode) -> Tensor | None:
+    """The input that the target is, place by place: numbers one a place, the indices of symbols, or grey pictures."""
+    target = episode.target
+    if target is None:
+        return None
+    for given in tensors_in((episode.call.args, episode.call.kwargs)):
+        picture = given.dim() == 4 and given.shape[1] == 1
+        single = picture or given.dim() == 2 or (given.dim() == 3 and given.shape[2] == 1)
+        alike = single and given.numel() == target.numel() and given.dtype == target.dtype
+        if alike and torch.equal(target.reshape(given.shape), given) and len(given.unique()) > (1 if picture else 2):
+            return given
+    return None

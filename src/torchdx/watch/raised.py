@@ -1,0 +1,94 @@
+"""Errors that enter an objective with a minus, so that what lowers it raises them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+
+from torchdx.watch.answers import spaced
+from torchdx.watch.lines import Lines
+from torchdx.watch.penalties import terms_of
+from torchdx.watch.places import Place, user_place
+from torchdx.watch.session import Session
+from torchdx.watch.tensors import number, root_of
+
+_NODES = 64
+_MOST_MISSED = 32
+"""Passes in a row in which nothing of this form was found, after which it is not looked for."""
+
+_REDUCED = ("SumBackward", "MeanBackward")
+_SQUARED = ("MseLossBackward", "SmoothL1LossBackward", "HuberLossBackward", "L1LossBackward")
+_LIKELIHOODS = ("NllLoss", "BinaryCrossEntropy")
+"""Of these a program may have one that it lowers and another that it raises on purpose, to forget."""
+
+
+class Raised:
+    """From time to time, looks for errors, which have a lowest value and no highest one, with a factor below zero."""
+
+    def __init__(self, session: Session, lines: Lines) -> None:
+        self.session = session
+        self.lines = lines
+        self._next = 0
+        self._missed = 0
+        self._told: set[str] = set()
+        session.weave(torch.autograd.backward, before=self._backward)
+
+    def _backward(self, tensors: Any, *_: Any) -> None:
+        root = root_of(tensors)
+        step = self.session.step
+        if self.session.asleep or step < self._next or self._missed > _MOST_MISSED or root is None:
+            return
+        if root.grad_fn is None or root.numel() != 1 or root.device.type != "cpu":
+            return
+        with self.session.governor.look():
+            found, place = _raised(root.grad_fn), user_place(2)
+            if found is None:
+                self._missed += 1
+                return
+            self._next, self._missed = spaced(step), 0
+            node, factor = found
+            told = {"operation": node.name(), "factor": factor, "objective": number(root)}
+            self.session.write("raised", step=step + 1, site=place, **told)
+            if str(place) not in self._told and not self.session.compiled:
+                self._told.add(str(place))
+                self.lines.ask(root, node, lambda line: self._tell_line(place, line))
+
+    def _tell_line(self, place: Place | None, line: Place) -> None:
+        self.session.write("raised_line", site=place, line=line)
+
+
+def _raised(root: Any) -> tuple[Any, float] | None:
+    """The first of the errors with a minus, if others have a plus or are something else."""
+    terms = list(_terms(root))
+    lowered = {node.name() for node, factor in terms if factor > 0}
+    for node, factor in terms:
+        name = node.name()
+        forgets = name.startswith(_LIKELIHOODS) and name in lowered
+        if factor < 0 and len(terms) > 1 and _is_error(node) and not forgets:
+            return node, factor
+    return None
+
+
+def _terms(root: Any) -> Iterator[tuple[Any, float]]:
+    ahead, seen = [(root, 1.0)], 0
+    while ahead and seen < _NODES:
+        node, factor = ahead.pop()
+        seen += 1
+        inner = terms_of(node, factor)
+        below = node.next_functions[0][0] if inner is None and node.name().startswith(_REDUCED) else None
+        if inner is None and below is None:
+            yield node, factor
+        else:
+            ahead += inner if inner is not None else [(below, factor)]
+
+
+def _is_error(node: Any) -> bool:
+    """Is it never below zero, and as large as the answers are wrong?"""
+    below = node.next_functions
+    if node.name() == "PowBackward0":
+        return bool(node._saved_exponent == 2)
+    if node.name() == "MulBackward0":
+        return len(below) == 2 and below[0][0] is not None and below[0] == below[1]
+    return node.name().startswith((*_SQUARED, *_LIKELIHOODS)) and below[0][0] is not None
