@@ -651,3 +651,20 @@ def test_found_in_any_style(name: str) -> None:
 @pytest.mark.parametrize("name", SOUND)
 def test_left_alone(name: str) -> None:
     assert [(code, str(finding.site), finding.message) for code, finding in findings(SOUND[name])] == []
+
+
+@pytest.mark.parametrize(
+    ("imported", "told"), [("from mine import Trainer", []), ("from lightning import Trainer", ["TDX103"])]
+)
+def test_only_the_trainer_of_a_framework_moves_a_model(imported: str, told: list[str]) -> None:
+    text = f"""
+    {imported}
+    class Reader(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.words, self.places = nn.Embedding(9, 8), nn.Embedding(64, 8)
+        def forward(self, ids):
+            return self.words(ids) + self.places(torch.arange(ids.size(1)))
+    Trainer(Reader()).fit()
+    """
+    assert [code for code, _ in findings(text)] == told

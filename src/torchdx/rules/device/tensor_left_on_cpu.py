@@ -40,7 +40,9 @@ KEEPING = words(
 )
 MOVES = re.compile(r"device|cuda|\.to\(|type_as|\.type\(|_like\(|\.new")
 ELSEWHERE = re.compile(rb"set_default_device|set_default_tensor_type|with torch\.device|torch\.\w*cuda\w*\.\w*Tensor")
-ACCELERATED = re.compile(rb"\.cuda\(|\.to\(\s*[\w.]*device|\.to\(\s*[\"'](cuda|mps)|[Aa]ccelerator|\bTrainer\(")
+ACCELERATED = re.compile(rb"\.cuda\(|\.to\(\s*[\w.]*device|\.to\(\s*[\"'](cuda|mps)|[Aa]ccelerator")
+FRAMEWORKS = ("lightning.", "pytorch_lightning.", "transformers.")
+"""Whose `Trainer` moves models and batches; one of the user's own does what it says."""
 
 
 def in_source(program: Program) -> Iterator[Finding]:
@@ -136,7 +138,8 @@ def _is_accelerated(program: Program, cls: UserClass) -> bool:
     files = {cls.file, *(call.file for call in (program.callers(init) if init is not None else ()))}
     if any(ELSEWHERE.search(file.bytes) for file in program.torch_files):
         return False
-    return any(ACCELERATED.search(file.bytes) for file in files)
+    trained = any(call.file in files and call.name.startswith(FRAMEWORKS) for call in program.calls_named("Trainer"))
+    return trained or any(ACCELERATED.search(file.bytes) for file in files)
 
 
 def treat(program: Program, finding: Finding) -> Iterator[Fix]:
