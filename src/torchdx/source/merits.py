@@ -11,7 +11,7 @@ from torchdx.source.expressions import Call
 from torchdx.source.flow import reaching
 from torchdx.source.index import FUNCTIONS, Binding, last_word
 from torchdx.source.reading import words
-from torchdx.source.stores import JOINS, stores_in
+from torchdx.source.stores import JOINS, Store, stores_by_word
 from torchdx.source.values import Instance, literal
 
 if TYPE_CHECKING:
@@ -171,12 +171,8 @@ class Merits:
         )
 
     @cached_property
-    def _stores(self) -> dict[str, list[tuple[SourceFile, ast.expr, tuple[int, ...]]]]:
-        found: dict[str, list[tuple[SourceFile, ast.expr, tuple[int, ...]]]] = {}
-        for file in self.program.torch_files:
-            for word, value, steps in stores_in(file):
-                found.setdefault(word, []).append((file, value, steps))
-        return found
+    def _stores(self) -> dict[str, list[Store]]:
+        return stores_by_word(self.program.torch_files)
 
     # What is computed
 

@@ -15,7 +15,7 @@ from torchdx.source.flow import reaching
 from torchdx.source.index import FUNCTIONS, Binding, last_word, word_of
 from torchdx.source.reading import words
 from torchdx.source.signs import NONE, Held, Part, averaged, flat, joined, part_of, turned, union, unpacked
-from torchdx.source.stores import JOINS, stores_in
+from torchdx.source.stores import JOINS, Store, stores_by_word
 from torchdx.source.values import literal
 
 if TYPE_CHECKING:
@@ -229,12 +229,8 @@ class Rewards:
         return held
 
     @cached_property
-    def _stores(self) -> dict[str, list[tuple[SourceFile, ast.expr, tuple[int, ...]]]]:
-        found: dict[str, list[tuple[SourceFile, ast.expr, tuple[int, ...]]]] = {}
-        for file in self.program.torch_files:
-            for word, value, steps in stores_in(file):
-                found.setdefault(word, []).append((file, value, steps))
-        return found
+    def _stores(self) -> dict[str, list[Store]]:
+        return stores_by_word(self.program.torch_files)
 
     # What is computed
 

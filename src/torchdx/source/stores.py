@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, TypeAlias
 
 from torchdx.source.index import last_word, word_of
 from torchdx.source.reading import words
@@ -14,6 +14,18 @@ if TYPE_CHECKING:
 
 JOINS = words("append appendleft insert extend push add put")
 """Methods that put something into what they belong to."""
+
+Store: TypeAlias = "tuple[SourceFile, ast.expr, tuple[int, ...]]"
+"""A file, what is kept in it, and the steps that unpack that."""
+
+
+def stores_by_word(files: Iterable[SourceFile]) -> dict[str, list[Store]]:
+    """All that is kept in these files, by the word that it is kept under."""
+    found: dict[str, list[Store]] = {}
+    for file in files:
+        for word, value, steps in stores_in(file):
+            found.setdefault(word, []).append((file, value, steps))
+    return found
 
 
 def stores_in(file: SourceFile) -> Iterator[tuple[str, ast.expr, tuple[int, ...]]]:

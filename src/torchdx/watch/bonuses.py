@@ -8,11 +8,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from torchdx.watch.answers import spaced
+from torchdx.watch.pace import Pace
 from torchdx.watch.penalties import FORWARD, terms_of
 from torchdx.watch.places import user_place
 from torchdx.watch.session import Session
-from torchdx.watch.tensors import number, root_of, saved
+from torchdx.watch.tensors import number, saved
 
 _MOST = 400
 """Nodes gone through in search of an entropy, in each term."""
@@ -33,16 +33,12 @@ class Bonuses:
 
     def __init__(self, session: Session) -> None:
         self.session = session
-        self._next = 0
-        self._missed = 0
+        self._pace = Pace(session, _MOST_MISSED)
         session.weave(torch.autograd.backward, before=self._backward)
 
     def _backward(self, tensors: Any, *_: Any) -> None:
-        root = root_of(tensors)
-        step = self.session.step
-        if self.session.asleep or step < self._next or self._missed > _MOST_MISSED or root is None:
-            return
-        if root.grad_fn is None or root.numel() != 1 or root.device.type != "cpu":
+        root = self._pace.objective(tensors)
+        if root is None:
             return
         with self.session.governor.look():
             try:
@@ -50,9 +46,9 @@ class Bonuses:
             except RuntimeError:  # what a node saved is gone, or was changed in place
                 found = None
             if found is None:
-                self._missed += 1
+                self._pace.missed()
                 return
-            self._next, self._missed = spaced(step), 0
+            self._pace.found()
             bonus, entropy, most = found
             told = {"objective": number(root), "bonus": bonus, "entropy": entropy, "most": most}
             self.session.write("bonus", step=self.session.step + 1, site=user_place(2), **told)

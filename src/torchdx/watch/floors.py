@@ -8,11 +8,11 @@ from typing import Any, NamedTuple, TypeAlias
 import torch
 from torch import Tensor
 
-from torchdx.watch.answers import spaced
 from torchdx.watch.lines import Lines
+from torchdx.watch.pace import Pace
 from torchdx.watch.places import Place, user_place
 from torchdx.watch.session import Session
-from torchdx.watch.tensors import root_of, saved
+from torchdx.watch.tensors import saved
 
 Edge: TypeAlias = tuple[Any, int]
 
@@ -49,24 +49,21 @@ class Floors:
     def __init__(self, session: Session, lines: Lines) -> None:
         self.session = session
         self.lines = lines
-        self._next = 0
-        self._missed = 0
+        self._pace = Pace(session, _MOST_MISSED)
         self._told: set[str] = set()
         session.weave(torch.autograd.backward, before=self._backward)
 
     def _backward(self, tensors: Any, *_: Any) -> None:
-        root = root_of(tensors)
+        root = self._pace.objective(tensors)
+        if root is None:
+            return
         step = self.session.step
-        if self.session.asleep or step < self._next or self._missed > _MOST_MISSED or root is None:
-            return
-        if root.grad_fn is None or root.numel() != 1 or root.device.type != "cpu":
-            return
         with self.session.governor.look():
             found, place = next(falling(root), None), user_place(2)
             if found is None:
-                self._missed += 1
+                self._pace.missed()
                 return
-            self._next, self._missed = spaced(step), 0
+            self._pace.found()
             self.session.write(
                 "falling", step=step + 1, site=place, operation=found.term.edge[0].name(), sign=found.term.sign
             )

@@ -7,12 +7,12 @@ from typing import Any
 
 import torch
 
-from torchdx.watch.answers import spaced
 from torchdx.watch.lines import Lines
+from torchdx.watch.pace import Pace
 from torchdx.watch.penalties import terms_of
 from torchdx.watch.places import Place, user_place
 from torchdx.watch.session import Session
-from torchdx.watch.tensors import number, root_of
+from torchdx.watch.tensors import number
 
 _NODES = 64
 _MOST_MISSED = 32
@@ -30,24 +30,21 @@ class Raised:
     def __init__(self, session: Session, lines: Lines) -> None:
         self.session = session
         self.lines = lines
-        self._next = 0
-        self._missed = 0
+        self._pace = Pace(session, _MOST_MISSED)
         self._told: set[str] = set()
         session.weave(torch.autograd.backward, before=self._backward)
 
     def _backward(self, tensors: Any, *_: Any) -> None:
-        root = root_of(tensors)
+        root = self._pace.objective(tensors)
+        if root is None:
+            return
         step = self.session.step
-        if self.session.asleep or step < self._next or self._missed > _MOST_MISSED or root is None:
-            return
-        if root.grad_fn is None or root.numel() != 1 or root.device.type != "cpu":
-            return
         with self.session.governor.look():
             found, place = _raised(root.grad_fn), user_place(2)
             if found is None:
-                self._missed += 1
+                self._pace.missed()
                 return
-            self._next, self._missed = spaced(step), 0
+            self._pace.found()
             node, factor = found
             told = {"operation": node.name(), "factor": factor, "objective": number(root)}
             self.session.write("raised", step=step + 1, site=place, **told)

@@ -9,14 +9,14 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from torchdx.watch.answers import spaced
 from torchdx.watch.lineage import VIEWS
 from torchdx.watch.lines import Lines
 from torchdx.watch.mixtures import axis_of
+from torchdx.watch.pace import Pace
 from torchdx.watch.penalties import FORWARD
 from torchdx.watch.places import Place, user_place
 from torchdx.watch.session import Session
-from torchdx.watch.tensors import number, root_of, saved
+from torchdx.watch.tensors import number, saved
 
 _NODES, _DEEPEST = 200, 16
 _LARGEST = 1_000_000
@@ -52,26 +52,25 @@ class Similarities:
     def __init__(self, session: Session, lines: Lines) -> None:
         self.session = session
         self.lines = lines
-        self._next = self._missed = 0
+        self._pace = Pace(session, _MOST_MISSED)
         self._told: set[str] = set()
         session.weave(torch.autograd.backward, before=self._backward)
 
     def _backward(self, tensors: Any, *_: Any) -> None:
-        root = root_of(tensors)
+        root = self._pace.objective(tensors)
+        if root is None:
+            return
         step = self.session.step
-        if self.session.asleep or step < self._next or self._missed > _MOST_MISSED or root is None:
-            return
-        if root.grad_fn is None or root.numel() != 1 or root.device.type != "cpu":
-            return
         with self.session.governor.look():
             try:
                 found, alike = next(flats(root.grad_fn), None), pulled(root.grad_fn)
             except RuntimeError:  # what a node saved is gone, or was changed in place
                 found = alike = None
             if found is None and alike is None:
-                self._missed += 1
+                self._pace.missed()
                 return
-            self._next, self._missed, place = spaced(step), 0, user_place(2)
+            self._pace.found()
+            place = user_place(2)
             if alike is not None:
                 self.session.write("pull", step=step + 1, site=place, alike=max(alike), objective=number(root))
             if found is not None:
