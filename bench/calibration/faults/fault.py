@@ -14,7 +14,7 @@ KINDS: Mapping[str, frozenset[str]] = {
         "learning rate far too low": "learning-rate-too-low",
         "gradients never cleared": "gradients-not-cleared",
         "gradients cleared before the step": "gradients-cleared-before-step",
-        "step never taken": "missing-step method-not-called",
+        "step never taken": "missing-step method-not-called update-thrown-away",
         "softmax before cross entropy": "softmax-before-cross-entropy",
         "sigmoid before its own loss": "softmax-before-cross-entropy",
         "softmax over the batch": "softmax-over-wrong-axis",

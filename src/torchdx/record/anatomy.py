@@ -115,6 +115,8 @@ class Layer:
         return next((p for p in self.parameters if p.name.rpartition(".")[2] == name), None)
 
 
+BY_HAND = "the program itself"
+"""What stands for the class of an optimizer where a program moves its weights itself."""
 SCALE_FREE = frozenset({"Adam", "AdamW", "NAdam", "RAdam", "Adamax", "RMSprop", "Adagrad", "Adadelta", "Adafactor"})
 SCALE_FREE |= {"SparseAdam", "Rprop", "Lion", "Lamb", "LAMB", "Muon", "LBFGS"}
 """Optimizers that divide by the gradient's own size."""
@@ -133,6 +135,11 @@ class Optimizer:
     def parameter_ids(self) -> frozenset[int]:
         """The ids of all parameters it updates."""
         return frozenset(p for group in self.groups for p in group.get("params", ()))
+
+    @property
+    def is_by_hand(self) -> bool:
+        """Does it stand for lines of the program's own that move its weights?"""
+        return self.cls == BY_HAND
 
     @property
     def is_scale_free(self) -> bool:

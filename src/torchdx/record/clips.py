@@ -37,7 +37,7 @@ class Clip:
 
 def clips_of(record: Record) -> Sequence[Clip]:
     """Every clipping told of, in a program whose steps an optimizer takes."""
-    if not record.optimizers:
+    if all(optimizer.is_by_hand for optimizer in record.optimizers):
         return ()
     left = {fact["step"]: fact["norm"] for fact in record.process.all("gradients")}
     return [

@@ -21,7 +21,8 @@ class Pairs:
     a sample has. Of pictures and maps of the same form, `laid` counts those that could be judged, those that lie as
     their maps do, and those that go clearly better turned or mirrored. `copied` are columns of
     a table of inputs with those of the targets that they were at so many `looks`, but for scale and offset, and
-    `columns` how many there are of both.
+    `columns` how many there are of both. `blind` is what always answering the targets' mean would cost, where all that
+    is minimised is the mean of errors that the program takes by itself.
     """
 
     function: str
@@ -33,6 +34,7 @@ class Pairs:
     copied: tuple[tuple[int, int], ...] = ()
     looks: int = 0
     columns: tuple[int, int] = (0, 0)
+    blind: float | None = None
 
 
 def pairs_of(facts: Iterable[Fact]) -> tuple[Pairs, ...]:
@@ -48,6 +50,7 @@ def pairs_of(facts: Iterable[Fact]) -> tuple[Pairs, ...]:
             tuple((column, target) for column, target in fact.get("copied", ())),
             fact.get("looks", 0),
             tuple(fact.get("columns", (0, 0))),
+            fact.get("blind"),
         )
         for fact in facts
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import pairwise
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,11 @@ if TYPE_CHECKING:
 LENGTHS = {"OneCycleLR": "total_steps", "CosineAnnealingLR": "T_max", "LinearLR": "total_iters"}
 LENGTHS |= {"PolynomialLR": "total_iters", "StepLR": "step_size"}
 """The option that says how many calls a scheduler's course takes; of StepLR, one stretch of it."""
+
+_SEEN = 0.8
+"""Share of the steps up to which the rate must have been seen; of weights moved by hand it is at looks alone."""
+_FALLING, _BENT = 10, 0.55
+"""Different rates at least, and the share of a fall in its first half, up to which it is no slowing one."""
 
 
 @dataclass(frozen=True)
@@ -83,6 +89,20 @@ class Schedule:
         top = rate.highest
         return Series.of((step, value / top) for step, value in rate) if top > 0 else Series()
 
+    @property
+    def falls_to_the_end(self) -> bool:
+        """Does the rate fall from its highest on, in a straight line or ever faster, as to an end that is planned?
+
+        A fall that slows down, as an exponential or the root of the steps, has none.
+        """
+        left = self.left
+        peak = max((step for step, value in left if value == left.highest), default=0)
+        fall = left.between(peak, left.steps[-1]) if left else left
+        if len(set(fall.values)) < _FALLING or 2 * peak > left.steps[-1]:
+            return False
+        middle = fall.between(peak, (peak + left.steps[-1]) // 2).last
+        return all(later <= now for now, later in pairwise(fall.values)) and 1 - middle <= _BENT * (1 - left.last)
+
 
 def schedules_of(record: Record) -> Sequence[Schedule]:
     """Every scheduler that was stepped, in a run that could say so at its end."""
@@ -124,7 +144,7 @@ def courses_of(record: Record) -> Sequence[Schedule]:
     for optimizer in record.optimizers:
         own = [fact for fact in steps if fact.get("optimizer") == optimizer.id]
         rate = Series.of((fact["n"], fact["lr"]) for fact in own)
-        if not own or rate.finite.lowest == rate.finite.highest:
+        if not own or rate.finite.lowest == rate.finite.highest or own[-1]["n"] < _SEEN * record.steps:
             continue
         first, last = own[0]["n"], own[-1]["n"]
         others = {fact.get("optimizer") for fact in steps if first < fact["n"] <= last}

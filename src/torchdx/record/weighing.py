@@ -5,7 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from torchdx.record import Answers, Record
+
+UNEVEN, ALIKE, COUNTED = 2.0, 1.3, 20
+"""Times that the commonest label is as frequent as the rarest, and times that weights over counts may differ, for
+weights that are the frequencies themselves; and labels that the rarest has, to be counted so well."""
 
 
 def weights_of(record: Record, group: Answers) -> list[float]:
@@ -18,6 +24,13 @@ def weights_of(record: Record, group: Answers) -> list[float]:
     if isinstance(positive, list) and len(positive) == 1 and len(labels) == 2:
         told = [1.0, *positive]
     return told if isinstance(told, list) and len(told) > max(labels) else []
+
+
+def go_with_frequency(weights: list[float], wanted: Mapping[int, int]) -> bool:
+    """Is each class's weight its own frequency, but for a factor, where it should be one over it?"""
+    shares = [weights[label] / count for label, count in wanted.items()]
+    uneven = max(wanted.values()) > UNEVEN * min(wanted.values()) and min(wanted.values()) >= COUNTED
+    return uneven and 0 < max(shares) < ALIKE * min(shares)
 
 
 def only_weighed(record: Record, group: Answers) -> int | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -172,3 +173,27 @@ def _is_same(one: Value, other: Value) -> bool:
     if isinstance(one, Argument) and isinstance(other, Argument):
         return one.parameter == other.parameter and one.function is other.function
     return one is other
+
+
+def first_axis_of(call: Call) -> Expression | None:
+    """The axis of a choice along it, where it is written as 0."""
+    node = call.node
+    place = 1 if call.name else 0
+    given = [keyword.value for keyword in node.keywords if keyword.arg == "dim"] or node.args[place : place + 1]
+    is_zero = bool(given) and isinstance(given[0], ast.Constant) and given[0].value == 0 and given[0].value is not False
+    return call.at(given[0]) if is_zero else None
+
+
+def is_compared(call: Call) -> bool:
+    """Is it, or the name that it is given, compared for equality in its function?"""
+    file = call.file
+    statement = file.statement(call.node)
+    if any(isinstance(above, ast.Compare) for above in file.ancestors(call.node)):
+        return True
+    target = statement.targets[0] if isinstance(statement, ast.Assign) else None
+    last = target.elts[-1] if isinstance(target, ast.Tuple) and target.elts else target
+    if not isinstance(last, ast.Name):
+        return False
+    scope = file.scope_of(call.node).node
+    text = file.text if isinstance(scope, ast.Module) else file.text_of(scope)
+    return re.search(rf"\b{last.id}\b\s*==|==\s*{last.id}\b|\beq\(\s*{last.id}\b|\b{last.id}\.eq\(", text) is not None

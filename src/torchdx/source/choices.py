@@ -16,6 +16,12 @@ if TYPE_CHECKING:
 
 KEEPS = re.compile(r"state_dict$|save|checkpoint|snapshot")
 _ORDERS = (ast.Gt, ast.GtE, ast.Lt, ast.LtE)
+_NEVER_BELOW_ZERO = re.compile(
+    r"cross_?entropy|mse|l1_?loss|bce|huber|\babs\(|\.square\(|\*\* ?2|pow\(2", re.IGNORECASE
+)
+_PERHAPS_BELOW = re.compile(
+    r"log_?prob|nll|likelihood|elbo|energy|reward|return_|gaussian|kl_|critic|score|= ?-", re.IGNORECASE
+)
 
 
 class Choice(NamedTuple):
@@ -164,19 +170,32 @@ def _speaks_of(file: SourceFile, side: ast.expr, text: str) -> bool:
     return any(file.text_of(one) == text for one in sides)
 
 
-def is_never(program: Program, choice: Choice) -> bool:
+def is_never(choice: Choice) -> bool:
     """Did the best start, wherever it did, at the end that nothing is beyond?"""
+    starts = [_end_of(choice.file, start) for start in _starts(choice)]
+    return bool(starts) and all(start == (1 if choice.greater else -1) for start in starts)
+
+
+def is_below_all(choice: Choice) -> bool:
+    """Did the best start at zero, in a file whose losses are of those that never fall below?"""
+    starts, text = _starts(choice), choice.file.text
+    zero = [isinstance(s, ast.Constant) and type(s.value) in (int, float) and s.value == 0 for s in starts]
+    found = not choice.greater and bool(zero) and all(zero)
+    return found and bool(_NEVER_BELOW_ZERO.search(text)) and not _PERHAPS_BELOW.search(text)
+
+
+def _starts(choice: Choice) -> list[ast.expr | None]:
+    """What the best is given before the comparison; nothing where that is not known."""
     file, best = choice.file, choice.best
     if not isinstance(best, ast.Name):
-        return False
-    scope = file.scope_of(best)
+        return []
     starts = []
-    for binding in scope.bindings.get(best.id, ()):
+    for binding in file.scope_of(best).bindings.get(best.id, ()):
         if binding.how != "assign" or binding.value is None:
-            return False
+            return []
         if file.enclosing(binding.node, ast.If, *FUNCTIONS) is not file.enclosing(choice.test, ast.If, *FUNCTIONS):
-            starts.append(_end_of(file, _unpacked(binding)))
-    return bool(starts) and all(start == (1 if choice.greater else -1) for start in starts)
+            starts.append(_unpacked(binding))
+    return starts
 
 
 def _unpacked(binding: Binding) -> ast.expr | None:

@@ -53,7 +53,7 @@ def _of_name(expression: Expression, node: ast.Name, depth: int) -> Quantity:
         if computed.computed or computed.kind != "unknown":
             return computed
         if isinstance(found.value, (ast.Call, ast.BinOp)) and not _is_layer_call(expression.at(found.value)):
-            return UNKNOWN
+            return _named(node.id) if _is_made_positive(found.value) else UNKNOWN
     if isinstance(found, Binding) and found.how == "assign" and len(found.steps) == 1:
         given = _of_part(expression, found, depth)
         if given.kind != "unknown":
@@ -72,6 +72,13 @@ def _of_part(expression: Expression, binding: Binding, depth: int) -> Quantity:
                 return UNKNOWN
             found.add(quantity_of(Expression(expression.program, function.file, value.elts[place]), depth + 1))
     return found.pop() if len(found) == 1 else UNKNOWN
+
+
+def _is_made_positive(node: ast.expr) -> bool:
+    """Is it a softplus, with a small number added: of no kind of itself, so that its name tells?"""
+    while isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):
+        node = node.right if isinstance(node.left, ast.Constant) else node.left
+    return isinstance(node, ast.Call) and last_word(node) == "softplus"
 
 
 def _is_layer_call(expression: Expression) -> bool:

@@ -25,8 +25,8 @@ Places = tuple[str, str, ast.AST]
 """What is scaled and what scales it, as they are called at some place, and that place."""
 
 
-def rescaled(file: SourceFile) -> Iterator[tuple[ast.Call, ast.AST]]:
-    """Every call that scales once more, and the statement that did it before."""
+def rescaled(file: SourceFile) -> Iterator[tuple[ast.expr, ast.AST]]:
+    """Every call or expression that scales once more, and the statement that did it before."""
     own = own_scalers(file)
     known = any(name.encode() in file.bytes for name in SCALERS)
     for call in (call for name in ("transform", *sorted(own)) for call in file.index.calls.get(name, [])):
@@ -36,6 +36,31 @@ def rescaled(file: SourceFile) -> Iterator[tuple[ast.Call, ast.AST]]:
             if before is not None and (scaler in own or (known and _is_scaler(file, scaler))):
                 yield call, before
                 break
+    for node in (node for node in file.index.parents if isinstance(node, ast.BinOp)):
+        written = _written(node)
+        data = _path(_rows(unwrapped(node.left.left))) if written and isinstance(node.left, ast.BinOp) else ""
+        before = _before(file, data, written, node, own) if data else None
+        if before is not None:
+            yield node, before
+
+
+def _written(node: ast.AST) -> str:
+    """The two names of a scaling that is written out, `(x - mean) / std`; empty for anything else."""
+    if not isinstance(node, ast.BinOp) or not isinstance(node.op, ast.Div):
+        return ""
+    less, over = unwrapped(node.left), node.right
+    if isinstance(over, ast.BinOp) and isinstance(over.op, ast.Add) and isinstance(over.right, ast.Constant):
+        over = over.left
+    if not isinstance(less, ast.BinOp) or not isinstance(less.op, ast.Sub) or less is not node.left:
+        return ""
+    mean, deviation = _path(less.right), _path(over)
+    return f"{mean}/{deviation}" if mean and deviation else ""
+
+
+def _rows(node: ast.expr) -> ast.expr:
+    """What some rows are taken of: of `x[rows]`, but not of `x[:, 0]`."""
+    rows = isinstance(node, ast.Subscript) and isinstance(node.slice, ast.Name | ast.Slice)
+    return unwrapped(node.value) if rows and isinstance(node, ast.Subscript) else node
 
 
 def _scaling(node: ast.AST, own: Set[str]) -> tuple[str, str] | None:
@@ -47,6 +72,8 @@ def _scaling(node: ast.AST, own: Set[str]) -> tuple[str, str] | None:
 
 def _scaler(node: ast.AST, own: Set[str]) -> str:
     """What a call scales its only argument with, as it is written; empty if it does not scale."""
+    if isinstance(node, ast.BinOp):
+        return _written(node)
     if not isinstance(node, ast.Call) or len(node.args) != 1 or node.keywords:
         return ""
     if isinstance(node.func, ast.Name) and node.func.id in own:
@@ -100,11 +127,13 @@ def _before(file: SourceFile, data: str, scaler: str, place: ast.AST, own: Set[s
     scope = file.scope_of(place).node
     here = path_of(file, place, scope)
     for owner, block, at in reversed(here):
+        if block == "body" and isinstance(owner, ast.For) and _rebinds(owner.target, data):
+            return None
         for one in reversed(getattr(owner, block)[:at]):
             values = [value for target, value in _assigned(one) if target == data]
             if values and values[-1] is not None:
                 return one if _scaler(unwrapped(values[-1]), own) == scaler else None
-            if values or any(_stores(inner, data, scaler) for inner in ast.walk(one)):
+            if values or any(_stores(inner, data, *scaler.split("/")) for inner in ast.walk(one)):
                 return None
     return None
 
@@ -120,13 +149,17 @@ def _assigned(node: ast.AST) -> Iterator[tuple[str, ast.expr | None]]:
             yield from ((_path(one), None) for one in target.elts)
 
 
-def _stores(node: ast.AST, data: str, scaler: str) -> bool:
+def _rebinds(target: ast.AST, data: str) -> bool:
+    return any(isinstance(one, ast.Name) and one.id == data.split(".")[0] for one in ast.walk(target))
+
+
+def _stores(node: ast.AST, data: str, *scaler: str) -> bool:
     """Might it give the data, the thing they belong to, or the scaler another value?"""
     if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
         return node.func.attr == "inverse_transform" or (
-            node.func.attr in ("fit", "fit_transform") and _path(node.func.value) == scaler
+            node.func.attr in ("fit", "fit_transform") and _path(node.func.value) in scaler
         )
     if not isinstance(node, ast.Name | ast.Attribute) or not isinstance(node.ctx, ast.Store):
         return False
     path = _path(node)
-    return any(path == name or name.startswith(path + ".") for name in (data, scaler))
+    return any(path == name or name.startswith(path + ".") for name in (data, *scaler))

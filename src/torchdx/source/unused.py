@@ -35,22 +35,29 @@ def held_out_unused(program: Program) -> Iterator[Unused]:
         nodes = tuple(file.index.parents)
         read: dict[str, list[ast.Name]] = {}
         for one in nodes:
-            if isinstance(one, ast.Name) and isinstance(one.ctx, ast.Load):
+            if isinstance(one, ast.Name) and isinstance(one.ctx, ast.Load) and not _is_of_its_own(file, one):
                 read.setdefault(one.id, []).append(one)
-        by_scope = _assignments(file, nodes)
+        by_scope = assignments(file, nodes)
         for scope in tuple(file.index.scopes.values()):
             assigned = by_scope.get(scope.node, [])
             bound = [name for name in scope.bindings if not name.startswith("_")] if assigned else []
             unread_here = {name for name in bound if not _is_read(program, file, scope, read.get(name, []))}
             if not unread_here:
                 continue
-            for group in _groups(program, file, assigned):
+            for group in groups(program, file, assigned):
                 unread = [name for name in group if name in unread_here]
                 others = [name for name in group if name not in unread_here and not name.startswith("_")]
                 if len(others) != 1 or not unread:
                     continue
                 node = next((binding.node for binding in scope.bindings.get(unread[0], ())), scope.node)
-                yield Unused(file, scope.node, node, unread[0], others[0], _made_of(assigned, others[0]))
+                yield Unused(file, scope.node, node, unread[0], others[0], made_of(assigned, others[0]))
+
+
+def _is_of_its_own(file: SourceFile, use: ast.Name) -> bool:
+    """Is it read for nothing but its own next value, as in `x = (x - mean) / std`?"""
+    statement = file.statement(use)
+    targets = statement.targets if isinstance(statement, ast.Assign) else []
+    return len(targets) == 1 and isinstance(targets[0], ast.Name) and targets[0].id == use.id
 
 
 def _is_read(program: Program, file: SourceFile, scope: Scope, uses: list[ast.Name]) -> bool:
@@ -58,7 +65,7 @@ def _is_read(program: Program, file: SourceFile, scope: Scope, uses: list[ast.Na
     return any(program.names.visible(file.scope_of(use), use.id)[0] is scope for use in uses)
 
 
-def _groups(program: Program, file: SourceFile, assigned: list[ast.Assign]) -> Iterator[list[str]]:
+def groups(program: Program, file: SourceFile, assigned: list[ast.Assign]) -> Iterator[list[str]]:
     """Names of parts of the same data, or of things made by the same call: datasets, loaders, what a function gives."""
     made: dict[str, list[str]] = {}
     for node in assigned:
@@ -75,6 +82,9 @@ def _groups(program: Program, file: SourceFile, assigned: list[ast.Assign]) -> I
                     yield names
                 for name, one in zip(names, value.elts, strict=True):
                     _put(program, file, made, name, one)
+            elif isinstance(value, ast.Call) and isinstance(value.func, ast.Name):
+                for place, name in enumerate(names):
+                    _add(made, f"{value.func.id} {place}", name)
         elif isinstance(target, ast.Name):
             _put(program, file, made, target.id, value)
     yield from (names for names in made.values() if len(names) > 1)
@@ -84,8 +94,22 @@ def _put(program: Program, file: SourceFile, made: dict[str, list[str]], name: s
     found = program.evaluate(file, value) if isinstance(value, ast.Call) else None
     if isinstance(value, ast.Call) and isinstance(found, Instance):
         data = found.is_loader or any(one.endswith(("Dataset", "Subset")) for one in _kinds(found))
-        if data and name not in made.setdefault(file.text_of(value.func), []):
-            made[file.text_of(value.func)].append(name)
+        if data:
+            _add(made, file.text_of(value.func), name)
+    elif isinstance(value, ast.Subscript) and isinstance(value.value, ast.Name) and _is_part(value.slice):
+        _add(made, f"{value.value.id}[]", name)
+
+
+def _add(made: dict[str, list[str]], key: str, name: str) -> None:
+    if name not in made.setdefault(key, []):
+        made[key].append(name)
+
+
+def _is_part(index: ast.expr) -> bool:
+    """Does it choose some of the rows: a stretch, or those of these numbers?"""
+    return isinstance(index, ast.Slice | ast.Name) or (
+        isinstance(index, ast.Subscript) and isinstance(index.slice, ast.Slice)
+    )
 
 
 def _kinds(instance: Instance) -> Iterator[str]:
@@ -94,7 +118,7 @@ def _kinds(instance: Instance) -> Iterator[str]:
         yield from instance.definition.ancestry
 
 
-def _assignments(file: SourceFile, nodes: tuple[ast.AST, ...]) -> dict[ast.AST, list[ast.Assign]]:
+def assignments(file: SourceFile, nodes: tuple[ast.AST, ...]) -> dict[ast.AST, list[ast.Assign]]:
     """Assignments to one target, by the scope they stand in."""
     found: dict[ast.AST, list[ast.Assign]] = {}
     for node in nodes:
@@ -103,16 +127,32 @@ def _assignments(file: SourceFile, nodes: tuple[ast.AST, ...]) -> dict[ast.AST, 
     return found
 
 
-def _made_of(assigned: list[ast.Assign], name: str) -> frozenset[str]:
+def made_of(assigned: list[ast.Assign], name: str) -> frozenset[str]:
     """The names of what is made of something in a scope."""
     parts = [(_names(node.value), _names(node.targets[0])) for node in assigned]
-    used, before = {name}, 0
+    beside = (one for node in assigned for one in _beside(node, name))
+    used, before = {name, *beside}, 0
     while before != len(used):
         before = len(used)
         for read, bound in parts:
             if used & read:
                 used |= bound
     return frozenset(used)
+
+
+def _beside(node: ast.Assign, name: str) -> set[str]:
+    """What is cut in the same way in the same line, or comes of the same call: the labels of these inputs."""
+    target, value = node.targets[0], node.value
+    names = [part.id for part in target.elts if isinstance(part, ast.Name)] if isinstance(target, ast.Tuple) else []
+    if name not in names:
+        return set()
+    if isinstance(value, ast.Call) and last_word(value) not in SPLITS and isinstance(value.func, ast.Name):
+        return set(names)
+    cut = value.elts if isinstance(value, ast.Tuple) and len(value.elts) == len(names) else []
+    if not all(isinstance(one, ast.Subscript) for one in cut):
+        return set()
+    slices = [ast.unparse(one.slice) for one in cut if isinstance(one, ast.Subscript)]
+    return set(names) if len(set(slices)) == 1 else set()
 
 
 def _names(node: ast.AST) -> set[str]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from torchdx.source.file import SourceFile
 from torchdx.source.index import Binding, Scope, last_word
@@ -14,6 +15,9 @@ from torchdx.source.reading import words
 from torchdx.source.tensors import is_tensor
 from torchdx.source.values import Either, Instance, Item, Method, Result, Value
 from torchdx.source.walks import walk
+
+if TYPE_CHECKING:
+    from torchdx.source.program import Program
 
 _ONE_BY_ONE = words("parameters buffers")
 _NAMED = words("named_parameters named_buffers")
@@ -60,19 +64,42 @@ def _is_state(value: Value | None) -> bool:
     return isinstance(value, Result) and value.dotted.rpartition(".")[2] == "state_dict"
 
 
+def reads_weights(program: Program, file: SourceFile, node: ast.expr) -> bool:
+    """Is it computed of weights, or of what has a gradient?"""
+    parts = [one for one in ast.walk(node) if isinstance(one, (ast.Name, ast.Attribute))]
+    stepped = any(isinstance(one, ast.Attribute) and one.attr == "grad" for one in parts)
+    return stepped or any(is_weight(program.evaluate(file, one)) for one in parts)
+
+
 # --- done in vain
 
 
 def rebound(file: SourceFile) -> Iterator[tuple[ast.Assign, ast.Name]]:
-    """Assignments, in a `for` loop, to its own variable that is not read again before the next round binds it."""
+    """Assignments, in a `for` loop, to its own variable that is not read again before the next round binds it.
+
+    So to a name that each round gives an entry of a dictionary first: `m = mean[k]`, `m = 0.9 * m + 0.1 * p`.
+    """
     for loop in file.index.loops:
         target = getattr(loop, "target", None)  # a `while` has none
         own = {node.id for node in ast.walk(target) if isinstance(node, ast.Name)} if target is not None else set()
+        own |= _entries(loop) if own else set()
         for node in _statements(loop) if own else ():
             if isinstance(node, ast.Assign) and len(node.targets) == 1 and isinstance(node.targets[0], ast.Name):
                 name = node.targets[0]
-                if name.id in own and next(file.loops_around(node), None) is loop and not _is_read(file, loop, node):
+                first = isinstance(node.value, ast.Subscript) and name.id not in {n.id for n in _names(node.value)}
+                direct = not first and next(file.loops_around(node), None) is loop
+                if name.id in own and direct and not _is_read(file, loop, node):
                     yield node, name
+
+
+def _entries(loop: ast.AST) -> set[str]:
+    """Names that each round begins by giving an entry of something: `m = mean[k]`."""
+    begun = (n for n in getattr(loop, "body", ()) if isinstance(n, ast.Assign) and isinstance(n.value, ast.Subscript))
+    return {target.id for node in begun for target in node.targets if isinstance(target, ast.Name)}
+
+
+def _names(node: ast.AST) -> list[ast.Name]:
+    return [one for one in ast.walk(node) if isinstance(one, ast.Name)]
 
 
 def _statements(loop: ast.AST) -> Iterator[ast.AST]:
@@ -97,6 +124,48 @@ def _is_read(file: SourceFile, loop: ast.AST, node: ast.Assign) -> bool:
             if own is scope and end < _start(use) < again:
                 return True
     return False
+
+
+def kept_by_a_name_alone(file: SourceFile) -> Iterator[tuple[ast.Assign, ast.Name]]:
+    """Assignments of new weights, in a function, to a name that came from outside and is not read any more.
+
+    `def follow(target, net): target = copy.deepcopy(net)` changes what the name means there, and nothing else.
+    """
+    outside = file.module_scope.bindings
+    for scope in file.index.scopes.values():
+        arguments = getattr(scope.node, "args", None) if scope.is_function else None
+        if arguments is None or isinstance(scope.node, ast.Lambda):
+            continue
+        given = {one.arg for one in (*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs)}
+        for node in _statements(scope.node):
+            name = node.targets[0] if isinstance(node, ast.Assign) and len(node.targets) == 1 else None
+            if not isinstance(node, ast.Assign) or not isinstance(name, ast.Name) or file.scope_of(node) is not scope:
+                continue
+            known = name.id in given or name.id in outside
+            if known and name.id not in scope.foreign and _makes_weights(file, node.value) and _is_last(file, node):
+                yield node, name
+
+
+def _makes_weights(file: SourceFile, node: ast.expr) -> bool:
+    """Is it a copy of a model, a dictionary made of another's tensors, or a step along a gradient?"""
+    if isinstance(node, ast.DictComp):
+        return file.text_of(node.generators[0].iter).endswith(".items()") or b"state_dict" in file.bytes
+    if isinstance(node, ast.BinOp):
+        return any(isinstance(n, ast.Attribute) and n.attr == "grad" for n in ast.walk(node))
+    return isinstance(node, ast.Call) and last_word(node) in ("deepcopy", "state_dict")
+
+
+def _is_last(file: SourceFile, node: ast.Assign) -> bool:
+    """Is the name read neither after it, nor in the next round of a loop, nor by a function inside?"""
+    assert isinstance(node.targets[0], ast.Name)
+    name, scope = node.targets[0].id, file.scope_of(node)
+    around, own = list(file.loops_around(node)), set(_names(node.value))
+    for use in _names(scope.node):
+        if use.id == name and isinstance(use.ctx, ast.Load) and use not in own:
+            again = any(_start(loop) <= _start(use) < _end(loop) for loop in around)
+            if file.scope_of(use) is not scope or _start(use) > _end(node) or again:
+                return False
+    return True
 
 
 def _binds(name: ast.Name) -> bool:

@@ -45,7 +45,7 @@ _TAKES = ("Select", "Slice", "Transpose", "Permute", "Gather", "Index", "Split",
 """Operations that only choose among values, or lay them out otherwise."""
 _BETWEEN = ("AvgPool", "MaxPool", "AdaptiveAvgPool", "MkldnnMaxPool", "UpsampleNearest", "UpsampleBilinear")
 """Those whose results lie between the least and the greatest of what they read."""
-_SHIFTS_AND_SCALES = (*VIEWS, "Add", "Sub", "Rsub", "Neg", "MulBackward0", "DivBackward0")
+_SHIFTS_AND_SCALES = (*VIEWS, "Select", "Slice", "Add", "Sub", "Rsub", "Neg", "MulBackward0", "DivBackward0")
 _MOST = 64
 _LARGEST = 200_000
 _SLACK = 0.02
@@ -59,8 +59,8 @@ def beyond(root: Any) -> Iterator[tuple[Any, str, float, float, float]]:
     as in a residual that is added to what is known, or where only errors are kept, they are what the activation would
     have to give: its result, less the error on its scale.
     """
-    for node in _errors(root):
-        for pred, goal in _sides(node):
+    for node in errors(root):
+        for pred, goal in sides(node):
             ending = _ending(pred, (*VIEWS, *_TAKES, *_BETWEEN))
             wanted = _targets(node, goal) if ending.name() in BOUNDS else None
             if wanted is None:
@@ -91,7 +91,7 @@ def _bounds(node: Any) -> tuple[float, float]:
     return float(least), float(most)
 
 
-def _errors(root: Any) -> Iterator[Any]:
+def errors(root: Any) -> Iterator[Any]:
     """The nodes at which a loss takes errors, met on the way back from it through sums and means."""
     queue, seen = [root], {root}
     for node in queue:
@@ -115,7 +115,7 @@ def difference(node: Any) -> Any:
     return below[0] if below[0].name() == "SubBackward0" else None
 
 
-def _sides(node: Any) -> Iterator[tuple[Any, int]]:
+def sides(node: Any) -> Iterator[tuple[Any, int]]:
     """What of the two compared has a graph, if only one has, and the place of the other."""
     edges = (node if node.name() in _WITH_TARGET else difference(node)).next_functions
     both = [edge[0] for edge in edges[:2]]

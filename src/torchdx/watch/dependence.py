@@ -25,6 +25,7 @@ from torchdx.watch.deep.padding import Padding, padding_counted, padding_of
 from torchdx.watch.deep.route import number_of
 from torchdx.watch.deep.specimen import CannotReplay, Specimen, apart, duplicate
 from torchdx.watch.deep.unmasked import padding_unmasked
+from torchdx.watch.errors import errors_in
 from torchdx.watch.models import Models, walk
 from torchdx.watch.places import user_place
 from torchdx.watch.reach import is_contained
@@ -117,10 +118,20 @@ class Dependence(Diary):
         output = self._output
         if subject is None or (self._kept and subject.number not in self._kept):
             return
+        step = self.session.step + 1
+        number = number_of(output) if output is not None else None
+        found = errors_in(root, self._calls, {number: output}) if output is not None and number is not None else None
+        if found is not None and found.is_mean:  # a mean of squares, or of absolute errors, is torch's own
+            value = root.detach().clone()
+            episode = Episode(
+                *(step, call, path, found.steps, found.function, found.name, user_place(4)),
+                *(found.arguments, value, value),
+            )
+            self._keep(subject, episode)
+            return
         if output is None or output.dim() not in (1, 2) or not output.is_floating_point():
             return
         value = _spread(output.detach(), "mean")
-        step = self.session.step + 1
         episode = Episode(step, call, path, (), _spread, "", user_place(4), ("mean",), value, value)
         if episode.samples == len(output):
             self._keep(subject, episode)

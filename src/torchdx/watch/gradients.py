@@ -61,6 +61,10 @@ class Gradients:
         """Parameters that an optimizer holds, from its making on or taken in later, are not outside of all."""
         self._held.update(self.models.parameter_number(p) for group in optimizer.param_groups for p in group["params"])
 
+    def release(self, parameters: Sequence[Tensor]) -> None:
+        """These are held by no optimizer after all."""
+        self._held.difference_update(self.models.parameter_number(p) for p in parameters)
+
     def given(self, optimizer: Optimizer, index: int) -> None:
         """A backward pass is over: remember how large a few gradients are that it gave, where that is cheaply told."""
         held = (p for group in optimizer.param_groups for p in group["params"])
@@ -120,14 +124,14 @@ class Gradients:
         if held and len(self._missing) == len(held):
             self._idle[index] = [weakref.ref(p) for p in self._missing]
 
-    def after(self, optimizer: Optimizer) -> None:
-        """Take the same sample again, and write down what changed.
+    def after(self, optimizer: Optimizer, ahead: int = 1) -> None:
+        """Take the same sample again, and write down what changed, as of the step that is so many ahead.
 
         A gradient may come during the step only, by a closure: it is missing where there is none after it either.
         """
         if self._values is None or self._norms is None:
             if self._missing and all(p.grad is None for p in self._missing):
-                self._writing()(0.0, {}, {"moved": self._has_moved()})
+                self._writing(ahead)(0.0, {}, {"moved": self._has_moved()})
             self._missing = []
             self._still = None
             return
@@ -137,7 +141,7 @@ class Gradients:
         kept, idle, back = self._stillness.after(self._values, now)
         roots = [math.sqrt(p.numel()) for p in self._chosen]
         numbers = [str(self.models.parameter_number(p)) for p in self._chosen]
-        write, stillness, left = self._writing(), self._stillness, self._left
+        write, stillness, left = self._writing(ahead), self._stillness, self._left
 
         def tell(table: Sequence[Sequence[float]]) -> None:
             rows = [[row[0] / root, row[1], row[2]] for root, row in zip(roots, table, strict=True)]
@@ -170,9 +174,9 @@ class Gradients:
         self._glanced[index] = now
         return None if before is None or before.shape != now.shape else not torch.equal(now, before)
 
-    def _writing(self) -> Callable[[float, Mapping[str, Sequence[float]], Mapping[str, Any]], None]:
+    def _writing(self, ahead: int) -> Callable[[float, Mapping[str, Sequence[float]], Mapping[str, Any]], None]:
         """How to write the fact of this look, whenever its numbers arrive."""
-        step, optimizer, outside = self.session.step + 1, self._optimizer, self._outside
+        step, optimizer, outside = self.session.step + ahead, self._optimizer, self._outside
         pulled = {"pulled": self._pulled} if self._pulled else {}
         missing = [self.models.parameter_number(p) for p in self._missing if p.grad is None]
 

@@ -9,6 +9,7 @@ import torch
 from torch.optim import Optimizer
 from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
 
+from torchdx.watch.byhand import ByHand
 from torchdx.watch.clearing import Clearing
 from torchdx.watch.clipping import Clipping
 from torchdx.watch.governor import clock
@@ -38,6 +39,7 @@ class Optimizers:
         self._backwards = 0
         self._objective: float | None = None
         self.clearing = Clearing()
+        self.by_hand = ByHand(session, models, gradients, self.clearing)
         self.clipping = Clipping(session)
         self.passes = Passes()
         self.wait = 0.0
@@ -103,15 +105,24 @@ class Optimizers:
         self._backwards += 1
         self.passes.begins()
         self.clipping.backwards += 1
+        self._leaf = root is not None and root.grad_fn is None
         if root is not None and root.numel() == 1 and root.device.type == "cpu":
             self._objective = number(root)
         if not self._count and not self._made:  # no optimizer: a hand-written update, so each backward is a step
             self.session.at_wake = self._wake_by_hand_guarded
-            self._count_step(0, None)
+            rate = None
+            if self.session.looking:
+                with self.session.governor.look():
+                    rate = self.by_hand.stepped(root)
+            else:
+                self.clearing.forget()
+            self._count_step(0, rate)
 
-    def _was_backward(self, *_: Any) -> None:
+    def _was_backward(self, _: Any, tensors: Any = None, *__: Any) -> None:
         if self.session.looking:
             with self.session.governor.look():
+                if not self._count and not self._made:
+                    self.by_hand.passed(root_of(tensors))
                 for known, index in list(self._known.values())[-_MOST:]:
                     if (optimizer := known()) is not None:
                         self.gradients.given(optimizer, index)
@@ -197,6 +208,7 @@ class Optimizers:
             lr=float(rate) if isinstance(rate, int | float) else None,
             backwards=self._backwards,
             **({"lost": lost} if lost is not None else {}),
+            **({"leaf": True} if self._leaf else {}),
             cleared=self.clearing.told(index),
             clip=self.clipping.told(),
             looked=self.session.looking,

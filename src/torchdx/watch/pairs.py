@@ -16,11 +16,13 @@ from torch import Tensor
 from torch.nn import functional
 
 from torchdx.watch.copied import copied
+from torchdx.watch.errors import errors_in
 from torchdx.watch.laid import laid
 from torchdx.watch.losses import FUNCTIONS
 from torchdx.watch.places import Place, user_place
 from torchdx.watch.relation import FEATURES, related, views
 from torchdx.watch.session import Session
+from torchdx.watch.tensors import root_of
 
 ROWS = 32
 """Samples of a batch that are looked at, others at each look."""
@@ -53,12 +55,20 @@ class Pairs:
     def __init__(self, session: Session) -> None:
         self.session = session
         self._calls: dict[int, tuple[Tensor, ...]] = {}
+        self._outputs: dict[int, Tensor] = {}
         self._pairings: dict[tuple[str, str], Pairing] = {}
-        session.at_look.append(self._calls.clear)
-        session.at_look_end.append(self._calls.clear)
+        self._paired = False
+        session.at_look.append(self._forget)
+        session.at_look_end.append(self._forget)
         session.at_end.append(self._ends)
+        session.weave(torch.autograd.backward, before=self._backward)
         for name in FUNCTIONS:
             session.weave(getattr(functional, name), after=lambda *told, name=name: self._loss(name, *told))
+
+    def _forget(self) -> None:
+        self._calls.clear()
+        self._outputs.clear()
+        self._paired = False
 
     def meet(self, inputs: tuple[Any, ...], output: Any) -> None:
         """A model was called from outside with these inputs."""
@@ -68,6 +78,7 @@ class Pairs:
             return
         if all(_is_readable(one) and one.shape[:1] == given[0].shape[:1] for one in given):
             self._calls[first.grad_fn._sequence_nr()] = tuple(one.detach() for one in given)
+            self._outputs[first.grad_fn._sequence_nr()] = first.detach()
 
     def _loss(self, name: str, result: Any, given: Any, target: Any, *_: Any) -> None:
         if not self._calls or not self.session.looking or not isinstance(result, Tensor) or result.grad_fn is None:
@@ -75,15 +86,35 @@ class Pairs:
         if not isinstance(given, Tensor) or not isinstance(target, Tensor) or not _is_readable(target):
             return
         with self.session.governor.look():
+            self._paired = True
             inputs = self._inputs_of(given)
-            if inputs is None or target.shape[:1] != inputs[0].shape[:1] or target.shape[0] < 2:
-                return
-            place = user_place(2)
-            pairing = self._pairings.get((name, str(place)))
-            if pairing is None and len(self._pairings) < PLACES:
-                pairing = self._pairings[name, str(place)] = Pairing(name, place)
-            if pairing is not None:
-                pairing.add(inputs, target)
+            if inputs is not None:
+                self._pair(name, user_place(2), inputs, target)
+
+    def _backward(self, tensors: Any, *_: Any) -> None:
+        """Where no loss function was called, the errors may have been taken by hand."""
+        if not self._calls or self._paired or not self.session.looking:
+            return
+        root = root_of(tensors)
+        if root is None or root.grad_fn is None:
+            return
+        with self.session.governor.look():
+            found = errors_in(root, self._calls, self._outputs)
+            if found is not None:
+                self._pair(found.name, user_place(2), found.call, found.target, found.is_mean)
+
+    def _pair(
+        self, name: str, place: Place | None, inputs: tuple[Tensor, ...], target: Tensor, by_hand: bool = False
+    ) -> None:
+        if _is_by_place(inputs[0], target):
+            inputs, target = _contexts(inputs[0]), target.reshape(-1)
+        if target.shape[:1] != inputs[0].shape[:1] or target.shape[0] < 2:
+            return
+        pairing = self._pairings.get((name, str(place)))
+        if pairing is None and len(self._pairings) < PLACES:
+            pairing = self._pairings[name, str(place)] = Pairing(name, place, by_hand)
+        if pairing is not None:
+            pairing.add(inputs, target)
 
     def _inputs_of(self, given: Tensor) -> tuple[Tensor, ...] | None:
         """The inputs of the call whose output this is, sample by sample."""
@@ -92,7 +123,7 @@ class Pairs:
             if node is None or node._sequence_nr() in self._calls:
                 break
             parents = [parent for parent, _ in node.next_functions if parent is not None]
-            follows = len(parents) == 1 and node.name().rpartition("Backward")[0] in _FOLLOWED
+            follows = len(parents) == 1 and (node.name().rpartition("Backward")[0] in _FOLLOWED or _keeps_rows(node))
             node = parents[0] if follows else None
         return self._calls.get(node._sequence_nr()) if node is not None else None
 
@@ -105,8 +136,9 @@ class Pairs:
 class Pairing:
     """The samples and targets that one loss was seen to compare."""
 
-    def __init__(self, name: str, place: Place | None) -> None:
+    def __init__(self, name: str, place: Place | None, by_hand: bool = False) -> None:
         self.name = name
+        self.by_hand = by_hand
         self.place = place
         self._looks = 0
         self._known: set[int] = set()
@@ -162,10 +194,33 @@ class Pairing:
             told["copied"], told["looks"], told["columns"] = sorted(self._copied), self._tables, self._columns
         if any(self._laid):
             told["laid"] = self._laid
+        if self.by_hand:
+            far = targets - targets.mean(0)
+            told["blind"] = float(far.square().mean() if self.name == "mse_loss" else far.abs().mean())
         if self._form[1] and bool(((targets == 0) | (targets == 1)).all()):
             share = targets.mean(0)
             told["entropy"] = float((torch.special.entr(share) + torch.special.entr(1 - share)).mean())
         return told
+
+
+def _keeps_rows(node: Any) -> bool:
+    """Does this operation, which chooses or moves along an axis, leave the first one alone?"""
+    kind = node.name().rpartition("Backward")[0]
+    if kind == "Transpose":
+        return 0 not in (node._saved_dim0, node._saved_dim1)
+    return kind in ("Slice", "Select") and node._saved_dim != 0
+
+
+def _is_by_place(given: Tensor, target: Tensor) -> bool:
+    """Has each symbol of a sequence a symbol to be told?"""
+    whole = not (given.is_floating_point() or target.is_floating_point())
+    return whole and given.dim() == 2 and given.shape[1] > 1 and given.numel() == target.numel()
+
+
+def _contexts(symbols: Tensor) -> tuple[Tensor, ...]:
+    """Each symbol, the one before it and, to tell places apart, some more: where each has something to be told."""
+    before = [symbols.roll(shift, 1).reshape(-1, 1) for shift in range(6)]
+    return before[0], before[1], torch.cat(before[2:], 1)
 
 
 def _is_readable(tensor: Tensor) -> bool:

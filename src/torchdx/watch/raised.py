@@ -46,7 +46,8 @@ class Raised:
                 return
             self._pace.found()
             node, factor = found
-            told = {"operation": node.name(), "factor": factor, "objective": number(root)}
+            weights = hasattr(node.next_functions[0][0], "variable")
+            told = {"operation": node.name(), "factor": factor, "weights": weights, "objective": number(root)}
             self.session.write("raised", step=step + 1, site=place, **told)
             if str(place) not in self._told and not self.session.compiled:
                 self._told.add(str(place))

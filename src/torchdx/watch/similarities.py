@@ -15,16 +15,13 @@ from torchdx.watch.mixtures import axis_of
 from torchdx.watch.pace import Pace
 from torchdx.watch.penalties import FORWARD
 from torchdx.watch.places import Place, user_place
+from torchdx.watch.products import LARGEST, normalised, operands, product
 from torchdx.watch.session import Session
 from torchdx.watch.tensors import number, saved
 
 _NODES, _DEEPEST = 200, 16
-_LARGEST = 1_000_000
 _MOST_MISSED = 12
 """Objectives in a row without such a softmax, after which none is looked for."""
-
-_ALIKE = 1e-3
-"""Vectors' lengths, over the longest, by which they may differ and be normalised: rounding."""
 
 _OUT = 1e4
 """Logits that lie so far below a row's greatest are masked."""
@@ -104,7 +101,8 @@ def flats(root: Any) -> Iterator[Flat]:
 def pulled(root: Any) -> list[float] | None:
     """How alike the vectors are of each term, if all that is minimised are products of such vectors, with a minus.
 
-    Both sides are computed with a graph, and no factor is below zero: nothing pushes any two of them apart.
+    Both sides are computed with a graph, and no factor is below zero: nothing pushes any two of them apart. Or all are
+    squared differences of two such sides.
     """
     ahead, found, budget = [(root, 1)], [], _NODES
     while ahead:
@@ -116,6 +114,8 @@ def pulled(root: Any) -> list[float] | None:
             return None
         if (alike := _alike(node)) is not None and sign < 0:
             found.append(alike)
+        elif (near := _drawn_near(node)) is not None and sign > 0:
+            found.append(near)
         elif name in ("AddBackward0", "SubBackward0") and float(node._saved_alpha) > 0:
             signs = (sign, sign if name[0] == "A" else -sign)
             ahead += [(one, own) for one, own in zip(below, signs, strict=True) if one is not None]
@@ -130,6 +130,28 @@ def pulled(root: Any) -> list[float] | None:
     return found or None
 
 
+def _drawn_near(node: Any) -> float | None:
+    """The same of vectors whose differences are squared, each of them computed with a graph."""
+    square = node.name() == "PowBackward0" and node._saved_exponent == 2
+    pair = node.next_functions[0][0] if square else node
+    if pair is None or pair.name() != ("SubBackward0" if square else "MseLossBackward0"):
+        return None
+    sides = [made for made, _ in pair.next_functions]
+    if None in sides:
+        return None
+    vectors = [*map(normalised, sides)] if square else [saved(pair, "_saved_self"), saved(pair, "_saved_target")]
+    known = [one for one in vectors if one is not None and one.dim() > 1 and one.shape[-1] > 1 < len(one)]
+    if len(known) < 2 or any(one.device.type != "cpu" or one.numel() > LARGEST for one in known):
+        return None
+    return min(_likeness(one, -1) for one in known)
+
+
+def _likeness(vectors: Tensor, axis: int) -> float:
+    """The length of their mean, over their own."""
+    rows = vectors.detach().float().movedim(axis, -1).reshape(-1, vectors.shape[axis])
+    return float(rows.mean(0).norm() / rows.norm(dim=1).mean())
+
+
 def _turn(node: Any) -> int:
     """The sign of the numbers that are multiplied with, or divided by; 0 where they have several."""
     first = node.next_functions[0][0] is not None
@@ -142,14 +164,13 @@ def _turn(node: Any) -> int:
 
 def _alike(node: Any) -> float | None:
     """The length of the mean of the vectors that are multiplied, over their own, where both sides have a graph."""
-    if _product(node) is None:
+    if product(node) is None:
         return None
     means = []
-    for vectors, axis, made in _operands(node):
+    for vectors, axis, made in operands(node):
         if vectors is None or made is None:
             return None
-        rows = vectors.detach().float().movedim(axis, -1).reshape(-1, vectors.shape[axis])
-        means.append(float(rows.mean(0).norm() / rows.norm(dim=1).mean()))
+        means.append(_likeness(vectors, axis))
     return min(means)
 
 
@@ -171,7 +192,7 @@ def _flat(node: Any) -> Flat | None:
 
 def _of_softmax(logits: Tensor | None, dim: int, made: Any) -> Flat | None:
     """Logits, or log-probabilities, which differ by as much."""
-    if logits is None or made is None or logits.device.type != "cpu" or not 1 < logits.numel() <= _LARGEST:
+    if logits is None or made is None or logits.device.type != "cpu" or not 1 < logits.numel() <= LARGEST:
         return None
     bound = bound_of(made)
     if bound is None or not logits.dim():
@@ -233,48 +254,4 @@ def bound_of(node: Any, depth: int = 0) -> float | None:
         if factor is None or factor.numel() != 1 or inner is None or not float(factor):
             return None
         return inner * abs(float(factor)) if name[0] == "M" else inner / abs(float(factor))
-    return _product(node)
-
-
-def _product(node: Any) -> float | None:
-    """The length of the vectors of a product, times that of those they are multiplied with."""
-    lengths = [_length(vectors, axis) for vectors, axis, _ in _operands(node)]
-    return lengths[0] * lengths[1] if lengths and lengths[0] is not None and lengths[1] is not None else None
-
-
-def _operands(node: Any) -> list[tuple[Tensor | None, int, Any]]:
-    """Both sides of a product of vectors: the vectors, the axis they lie along, and what they come from."""
-    name = node.name()
-    if name in ("MmBackward0", "BmmBackward0"):
-        sides = [("_saved_self", -1), ("_saved_mat2", -2)]
-    elif name == "SumBackward1" and len(node._saved_dim) == 1 and node.next_functions[0][0] is not None:
-        axis = axis_of(node._saved_dim[0], len(node._saved_self_sym_sizes))
-        node = node.next_functions[0][0]
-        if node.name() != "MulBackward0" or len(node.next_functions) != 2:
-            return []
-        sides = [("_saved_self", axis), ("_saved_other", axis)]
-    else:
-        return []
-    found = []
-    for (attribute, axis), (made, _) in zip(sides, node.next_functions, strict=True):
-        vectors = saved(node, attribute)
-        found.append((vectors if vectors is not None else _normalised(made), axis, made))
-    return found
-
-
-def _normalised(node: Any) -> Tensor | None:
-    """What a division gave whose operands are kept, where only its result is not."""
-    if node is None or node.name() != "DivBackward0":
-        return None
-    one, other = saved(node, "_saved_self"), saved(node, "_saved_other")
-    return one.detach() / other.detach() if one is not None and other is not None else None
-
-
-def _length(vectors: Tensor | None, axis: int) -> float | None:
-    """The length of all these vectors, if it is the same for all."""
-    if vectors is None or vectors.device.type != "cpu" or not vectors.is_floating_point():
-        return None
-    if not 1 < vectors.numel() <= _LARGEST or vectors.dim() < 2 or vectors.shape[axis] < 2:
-        return None
-    shortest, longest = (float(end) for end in torch.aminmax(vectors.detach().float().norm(dim=axis)))
-    return longest if longest > 0 and longest - shortest <= _ALIKE * longest else None
+    return product(node)

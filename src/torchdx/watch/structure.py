@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import Any
 
 import torch
@@ -10,10 +11,12 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from torchdx.watch.bounds import beyond, silenced
+from torchdx.watch.likelihoods import odd_likelihoods
 from torchdx.watch.lineage import Lineage
+from torchdx.watch.lines import Lines
 from torchdx.watch.mixtures import mixtures, nearest_parameter
 from torchdx.watch.models import Models
-from torchdx.watch.places import user_place
+from torchdx.watch.places import Place, user_place
 from torchdx.watch.session import Session
 from torchdx.watch.tensors import root_of
 
@@ -32,9 +35,10 @@ MOST_FEEDING = 256
 class Structure:
     """Reads, just before a looked-at backward pass, the graph that it will go through."""
 
-    def __init__(self, session: Session, models: Models) -> None:
+    def __init__(self, session: Session, models: Models, lines: Lines) -> None:
         self.session = session
         self.models = models
+        self.lines = lines
         self._walked = 0
         self._places: dict[str, int] = {}
         self._bounds = 0
@@ -64,6 +68,7 @@ class Structure:
                 lineage = Lineage(root.grad_fn)
                 self._tell_chains(lineage)
                 self._tell_mixtures(lineage)
+                self._tell_likelihoods(lineage, root, place)
                 self._tell_feeding(lineage)
 
     def _tell_bounds(self, root: Any) -> None:
@@ -98,6 +103,18 @@ class Structure:
                 why=why,
                 after=self._number(nearest_parameter(node)),
             )
+
+    def _tell_likelihoods(self, lineage: Lineage, root: Tensor, place: str) -> None:
+        for odd in odd_likelihoods(lineage):
+            key = f"{odd.what} {odd.by} {place}"
+            told = {"what": odd.what, "shape": odd.shape, "classes": odd.classes, "axis": odd.axis, "by": odd.by}
+            after = self._number(nearest_parameter(odd.node))
+            self.session.write("likelihood", step=self.session.step + 1, **told, after=after, key=key)
+            if self._places[place] == 1 and not self.session.compiled:
+                self.lines.ask(root, odd.node, partial(self._tell_line, key))
+
+    def _tell_line(self, key: str, line: Place) -> None:
+        self.session.write("likelihood_line", key=key, line=line)
 
     def _tell_feeding(self, lineage: Lineage) -> None:
         """Parameters in no optimizer, out of which what the trained layers read is computed."""

@@ -24,10 +24,12 @@ from typing import TYPE_CHECKING
 
 from torchdx.finding import Finding, Fix
 from torchdx.source import edits
+from torchdx.source.models import has_parameters
 from torchdx.source.reading import words
+from torchdx.source.values import Instance
 
 if TYPE_CHECKING:
-    from torchdx.source import Call, Program, UserClass, UserFunction
+    from torchdx.source import Call, Program, TrainingLoop, UserClass, UserFunction
 
 code, family, severity = "TDX305", "activations", "error"
 needs: frozenset[str] = frozenset()
@@ -44,9 +46,23 @@ SETS = re.compile(r"load_state_dict|\.weight\b|\.bias\b|\.data\b|requires_grad|n
 def in_source(program: Program) -> Iterator[Finding]:
     """Every layer with weights that is made and applied in one call of a model's forward."""
     for cls in program.classes():
-        for forward in cls.own_methods if _may_have(cls) else ():
-            if forward.name == "forward" and cls.is_model and not WANTED.search(cls.name):
-                yield from _in(forward)
+        if _may_have(cls) and cls.is_model and not WANTED.search(cls.name):
+            for method in _run_by_forward(cls):
+                yield from _in(method)
+    for loop in program.training_loops:
+        for function in _called_in(program, loop):
+            yield from _in(function, only_directly=True)
+
+
+def _called_in(program: Program, loop: TrainingLoop) -> Iterator[UserFunction]:
+    """The plain functions of its file that a loop calls by their names, as a model that is no class."""
+    names = {
+        node.func.id for node in ast.walk(loop.node) if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
+    }
+    for function in program.functions():
+        plain = function.owner is None and function.file is loop.file and function.name in names
+        if plain and not WANTED.search(function.name):
+            yield function
 
 
 def _may_have(cls: UserClass) -> bool:
@@ -54,9 +70,20 @@ def _may_have(cls: UserClass) -> bool:
     return scope is not None and "forward" in scope.bindings
 
 
-def _in(forward: UserFunction) -> Iterator[Finding]:
+def _run_by_forward(cls: UserClass) -> Iterator[UserFunction]:
+    """Its `forward`, and the methods of its own that this calls."""
+    own = {method.name: method for method in cls.own_methods}
+    forward = own["forward"]
+    called = {call.method for call in forward.calls() if call.text.startswith(f"{forward.self_name}.{call.method}(")}
+    yield from (method for name, method in own.items() if name == "forward" or name in called)
+
+
+def _in(forward: UserFunction, only_directly: bool = False) -> Iterator[Finding]:
     for call in forward.calls():
-        if call.method in LAYERS and call.name == f"torch.nn.{call.method}" and _is_applied(forward, call):
+        above = call.file.parent(call.node)
+        if only_directly and not (isinstance(above, ast.Call) and above.func is call.node and call.name):
+            continue
+        if _makes_layer(forward, call) and _is_applied(forward, call):
             yield Finding(
                 message=f"`{call.text[:60]}` is made anew in every call of forward: its weights are random each time, "
                 "and no optimizer has them",
@@ -64,6 +91,19 @@ def _in(forward: UserFunction) -> Iterator[Finding]:
                 cure="make it in `__init__`, and apply it here",
                 confidence=0.97,
             )
+
+
+def _makes_layer(forward: UserFunction, call: Call) -> bool:
+    """Is it a layer's constructor, that of a block of layers, or a plain function that makes one of these?"""
+    if call.method in LAYERS and call.name == f"torch.nn.{call.method}":
+        return True
+    if call.file.text_of(call.node.func).startswith(f"{forward.self_name}."):
+        return False
+    made = call.program.evaluate(call.file, call.node)
+    if not isinstance(made, Instance) or not made.is_module or made.call is None or not has_parameters(made):
+        return False
+    maker = made.call.function
+    return made.call.node is call.node or (maker is not None and maker.owner is None and not maker.decorators)
 
 
 def _is_applied(forward: UserFunction, call: Call) -> bool:

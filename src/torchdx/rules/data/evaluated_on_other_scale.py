@@ -1,7 +1,8 @@
 """In evaluation the model gets inputs of another scale than those it was trained on.
 
 Seen as a validation loss that is bad from the first evaluation on, while the training loss falls. Measured are the mean
-and the deviation of what the model, or its loader, was given in training and in evaluation.
+and the deviation of what the model, or its loader, was given in training and in evaluation; or the source says that
+one part of the data is scaled by its own mean, or that the scaler is fitted to it anew.
 
 Hurts because weights are learnt for inputs of one scale: on others, each layer's sums are too small or too large, or
 all lie on one side, and the answers are of another model than the one that was trained.
@@ -26,12 +27,14 @@ from typing import TYPE_CHECKING, Any
 
 from torchdx.finding import Finding, Site
 from torchdx.record import site_of
+from torchdx.source.own_scales import scaled_apart
 
 if TYPE_CHECKING:
     from torchdx.record import Record
+    from torchdx.source import Program
 
 code, family, severity = "TDX519", "data", "warning"
-needs = frozenset({"phase", "step"})
+needs = frozenset({"step"})
 explains = frozenset({"validation-gap", "overfitting", "train-eval-gap"})
 
 RATIO = 2.0
@@ -56,6 +59,19 @@ BATCHES = 2
 
 Scale = tuple[float, float]
 """Mean and deviation."""
+
+
+def in_source(program: Program) -> Iterator[Finding]:
+    """Every part of the data that is scaled by its own numbers, where another part is scaled by others."""
+    for part in scaled_apart(program):
+        yield Finding(
+            message=f"`{' '.join(part.file.text_of(part.node).split())[:60]}` scales `{part.name}` by numbers of its "
+            f"own, and not by those that `{part.other}` was scaled by",
+            site=part.file.site(part.node),
+            cure=f"scale it by the mean and deviation of `{part.other}` (`transform`, not `fit_transform`)",
+            confidence=0.8,
+        )
+        return
 
 
 def in_run(record: Record) -> Iterator[Finding]:

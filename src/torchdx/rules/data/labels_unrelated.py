@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from torchdx.record import Answers, Fact, Pairs, Record
 
 code, family, severity = "TDX511", "data", "warning"
-needs = frozenset({"loss"})
+needs: frozenset[str] = frozenset()
 explains = frozenset(
     {
         *("not-learning", "validation-gap", "overfitting", "stuck-at-minimum", "learning-rate-too-low"),
@@ -98,6 +98,9 @@ def _unrelated(record: Record) -> Pairs | None:
 def _learns_nothing(record: Record) -> bool:
     """Does nothing carry over to other samples, or is nothing learnt at all, though the weights move?"""
     progress = record.progress
+    if _cost_blindly(record):
+        moved = record.steps >= STEPS and progress.finite and _travel(record) >= TRAVEL
+        return moved and not _is_coded(record) and _gain(record) < LEARNT
     if record.steps < STEPS or not progress.finite or not progress.plain or _travel(record) < TRAVEL:
         return False
     trains = _answers_well(record, "train")
@@ -138,8 +141,16 @@ def _gain(record: Record) -> float:
     """Which share of the loss was learnt away: of several labels a sample, of what their own frequencies tell."""
     known = [pairs.entropy for pairs in record.pairs if pairs.entropy]
     progress = record.progress
+    if blindly := _cost_blindly(record):
+        return 1 - progress.last / blindly
     sums = progress.last > 2 * (progress.prior or math.inf)
     return 1 - progress.last / known[0] if known and not sums and progress.last > 0 else progress.gain
+
+
+def _cost_blindly(record: Record) -> float | None:
+    """Where there is no loss but a mean of errors that the program takes by itself: what knowing nothing costs."""
+    found = [pairs.blind for pairs in record.pairs if pairs.blind]
+    return found[0] if len(found) == 1 and not record.losses else None
 
 
 def _carries(record: Record) -> bool | None:

@@ -21,9 +21,11 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator
+from functools import partial
 from typing import TYPE_CHECKING
 
 from torchdx.finding import Finding
+from torchdx.source.aliases import aliases_of
 from torchdx.source.definitions import UserFunction
 from torchdx.source.expressions import Call
 from torchdx.source.flow import path_of, reaching
@@ -146,14 +148,11 @@ def _changes_its_own(function: UserFunction) -> bool:
     bindings = file.index.scopes[node].bindings.get(name, [])
     if not name or any(binding.how not in ("parameter", "augment") for binding in bindings):
         return False
-    inside = [one for one in ast.walk(node) if isinstance(one, ast.stmt)]
-    back = [_receiver(value) for value in function.returns]
-    at_end = any(
-        _receiver(one) == name and isinstance(one, ast.Call) and _is_random(file, one) for one in function.returns
-    )
-    return (
-        bool(back) and all(one == name for one in back) and (at_end or any(_changes(file, s, {name}) for s in inside))
-    )
+    inside, names = [one for one in ast.walk(node) if isinstance(one, ast.stmt)], aliases_of(function, name)
+    back = {_receiver(value) for value in function.returns}
+    ends = [one for one in function.returns if isinstance(one, ast.Call)]
+    changed = any(map(partial(_is_random, file), ends)) or any(_changes(file, one, names) for one in inside)
+    return bool(back) and back <= names and changed
 
 
 def _receiver(node: ast.expr) -> str:

@@ -22,14 +22,14 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from torchdx.finding import Finding, Fix
 from torchdx.source import Call, edits
 from torchdx.source.reading import words
 from torchdx.source.scales import KEEPING, divides_by_255
-from torchdx.source.shapes import names_of_shape
 from torchdx.source.tensors import is_tensor
+from torchdx.source.turning import Scramble, is_rest, number_in, place_of, reordered, turned
 from torchdx.source.values import Instance, Item, Result, Value, literal
 from torchdx.source.walks import walk
 
@@ -45,14 +45,6 @@ PICTURES = ("cv2.imread", "PIL.Image.open", "imageio.imread", "matplotlib.pyplot
 FOLLOWED = (KEEPING - words("view reshape flatten squeeze unsqueeze permute transpose")) | words(
     "cvtColor convert resize"
 )
-
-
-class Scramble(NamedTuple):
-    """What is wrong with one call, and what does what was meant."""
-
-    message: str
-    cure: str
-    confidence: float = 0.95
 
 
 def in_source(program: Program) -> Iterator[Finding]:
@@ -73,12 +65,15 @@ def _scramble(call: Call) -> Scramble | None:
     if len(sizes) < 2 or call.receiver is None or call.name:
         return None
     if isinstance(call.receiver.node, ast.Name) and any(isinstance(size, ast.Name) for size in sizes):
-        found = _reordered(call, call.receiver.node, sizes)
+        found = reordered(call, call.receiver.node, sizes)
         if found is not None:
             return found
-    if len(sizes) == 2 and _is_rest(sizes[1]) and RECURRENT.search(call.file.bytes):
+    found = turned(call, sizes)
+    if found is not None:
+        return found
+    if len(sizes) == 2 and RECURRENT.search(call.file.bytes):
         return _mixed_states(call, sizes[0])
-    if len(sizes) > 2 and any(_number(size) in (1, 3) for size in sizes[:-2]):
+    if len(sizes) > 2 and any(number_in(size) in (1, 3) for size in sizes[:-2]):
         return _striped_picture(call, sizes)
     return None
 
@@ -91,53 +86,14 @@ def _sizes(node: ast.Call) -> list[ast.expr]:
     return list(first.elts) if len(node.args) == 1 and isinstance(first, ast.Tuple | ast.List) else node.args
 
 
-def _number(node: ast.expr) -> object:
-    return node.value if isinstance(node, ast.Constant) else None
-
-
-def _is_rest(node: ast.expr) -> bool:
-    return isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub) and _number(node.operand) == 1
-
-
-# A shape that was taken apart, and is put together in another order
-
-
-def _reordered(call: Call, tensor: ast.Name, sizes: list[ast.expr]) -> Scramble | None:
-    parts = [_names(size) for size in sizes]
-    named = [name for part in parts for name in part or ()]
-    if not named or any(part is None for part in parts) or sum(part == () for part in parts) > 1:
-        return None
-    shape = names_of_shape(call, tensor, named)
-    if shape is None or not {name.id for name in named} <= set(shape):
-        return None
-    rest = [name for name in shape if name not in {one.id for one in named}]
-    order = [word for part in parts for word in (sorted((one.id for one in part), key=shape.index) if part else rest)]
-    first = shape[0] in rest and [w for w in order if w != shape[0]] == [w for w in shape if w != shape[0]]
-    if sorted(order) != sorted(shape) or order == shape or first:
-        return None
-    moves = ", ".join(str(shape.index(word)) for word in order)
-    cure = f"{tensor.id}.permute({moves})"
-    if any(part is None or len(part) != 1 for part in parts):
-        cure += f".reshape({', '.join(call.file.text_of(size) for size in sizes)})"
-    return Scramble(f"cuts ({', '.join(shape)}) anew, and does not put it in the order ({', '.join(order)})", cure)
-
-
-def _names(size: ast.expr) -> tuple[ast.Name, ...] | None:
-    """The names of a size `h` or `h * w`; none for -1, the rest; None for anything else."""
-    if isinstance(size, ast.Name):
-        return (size,)
-    if isinstance(size, ast.BinOp) and isinstance(size.op, ast.Mult):
-        left, right = _names(size.left), _names(size.right)
-        return (*left, *right) if left and right else None
-    return () if _is_rest(size) else None
-
-
 # The last states of a recurrent layer
 
 
 def _mixed_states(call: Call, size: ast.expr) -> Scramble | None:
     receiver = call.receiver
     if receiver is None or isinstance(size, ast.Constant) or re.search(r"layer|direction", call.file.text_of(size)):
+        return None
+    if is_rest(size) or place_of(size, receiver.text) == 0:  # they may stay as they are, one layer after the other
         return None
     layers = [_layer_of_states(choice) for choice in receiver.value.alternatives()]
     if not layers or not all(layer is not None and _has_several(layer) for layer in layers):
@@ -175,7 +131,7 @@ def _has_several(layer: Instance) -> bool:
 def _striped_picture(call: Call, sizes: list[ast.expr]) -> Scramble | None:
     """Height, width, channels, cut as if it were channels, height, width."""
     receiver = call.receiver
-    place = next((k for k, size in enumerate(sizes[:-2]) if _number(size) == 3), None)
+    place = next((k for k, size in enumerate(sizes[:-2]) if number_in(size) == 3), None)
     if receiver is None or place != len(sizes) - 3 or not all(_is_picture(v) for v in receiver.value.alternatives()):
         return None
     turned = "permute" if is_tensor(receiver.value) else "transpose"

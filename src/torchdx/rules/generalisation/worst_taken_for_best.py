@@ -23,7 +23,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from torchdx.finding import Finding
-from torchdx.source.choices import choices, is_never
+from torchdx.source.choices import choices, is_below_all, is_never
 from torchdx.source.merits import Merits
 from torchdx.source.values import Instance
 
@@ -39,14 +39,17 @@ def in_source(program: Program) -> Iterator[Finding]:
     """Every choice of the best that takes the worse of two, and every plateau of the other mode."""
     merits, told = Merits(program), set()
     for choice in choices(program):
-        never, merit = is_never(program, choice), merits.better(choice.file, choice.value)
+        merit = merits.better(choice.file, choice.value)
+        zero = merit == -1 and is_below_all(choice)
+        never = zero or is_never(choice)
         if choice.test in told or not (never or merit == (-1 if choice.greater else 1)):
             continue
         told.add(choice.test)
         value, best = choice.file.text_of(choice.value), choice.file.text_of(choice.best)
-        sign, end = ("<", "inf") if choice.greater else (">", "-inf")
+        sign, end = ("<", "inf") if choice.greater is not zero else (">", "-inf")
         yield Finding(
-            message=f"`{choice.file.text_of(choice.test)}` is never true, as `{best}` starts at infinity"
+            message=f"`{choice.file.text_of(choice.test)}` is never true, as `{best}` starts at "
+            f"{'zero' if zero else 'infinity'}"
             if never
             else f"`{choice.file.text_of(choice.test)}` takes the worst for the best: `{value}` is the better the "
             f"{'smaller' if merit < 0 else 'greater'} it is",

@@ -93,7 +93,8 @@ def _is_cut_from_all(record: Record, optimizer: Optimizer, looks: Sequence[Fact]
     layers = [la for la in record.layers if any(p.id in optimizer.parameter_ids for p in la.parameters)]
     came = any(measures.get("gradient") for layer in layers for _, measures in layer.looks)
     called = len(steps) >= LOOKS and all(fact.get("backwards") for fact in steps)
-    seen = any(layer.looks for layer in layers)  # else its layers are hidden, or another model's are used
+    leaf = len(steps) >= LOOKS and all(fact.get("leaf") for fact in steps)  # the objective has no graph at all
+    seen = leaf or any(layer.looks for layer in layers)  # else its layers are hidden, or another model's are used
     return called and seen and not came and len(record.optimizers) == 1 and not any(f.get("outside") for f in looks)
 
 

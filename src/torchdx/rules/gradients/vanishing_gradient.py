@@ -32,7 +32,7 @@ from torchdx.finding import Finding, Fix, NotEnough
 from torchdx.source import edits
 
 if TYPE_CHECKING:
-    from torchdx.record import Movement, Parameter, Record
+    from torchdx.record import Layer, Movement, Parameter, Record
     from torchdx.source import Call, Program
 
 code, family, severity = "TDX202", "gradients", "warning"
@@ -73,7 +73,7 @@ def in_run(record: Record) -> Iterator[Finding | NotEnough]:
             continue
         starved = [w for w in movement.weights if _fades(w, movement)]
         fades = spread.share(below=FADED) >= SHARE and starved and starved[0] is movement.weights[0]
-        if fades and _is_stuck(record, movement) and _largest_fall(movement) < SUDDEN:
+        if fades and _is_stuck(record, movement) and _largest_fall(record, movement) < SUDDEN:
             yield _finding(record, movement, starved)
 
 
@@ -86,7 +86,7 @@ def readings(record: Record) -> Iterator[tuple[str, float]]:
         yield "SHARE", max(spread.share(below=FADED) for spread in spreads)
         yield "STUCK", record.progress.learnt
         starved = [movement for movement in record.movements if movement.spread.finite.median < FADED]
-        if falls := [fall for movement in starved if (fall := _largest_fall(movement)) == fall]:
+        if falls := [fall for movement in starved if (fall := _largest_fall(record, movement)) == fall]:
             yield "SUDDEN", min(falls)
 
 
@@ -98,12 +98,22 @@ def _is_stuck(record: Record, movement: Movement) -> bool:
     return record.progress.learnt < (LITTLE if gone else STUCK)
 
 
-def _largest_fall(movement: Movement) -> float:
-    """The share of the gradient's fall, from the last weight to the first, that lies between two neighbours."""
-    sizes = [math.log(weight.gradient.median) for weight in movement.weights if weight.gradient.median > 0]
+def _largest_fall(record: Record, movement: Movement) -> float:
+    """The share of the gradient's fall, from the last weight to the first, that lies between two neighbours in use."""
+    used = {p.id: place for place, layer in enumerate(_in_use(record)) for p in layer.parameters}
+    weights = movement.weights
+    if all(weight.id in used for weight in weights):
+        weights = sorted(weights, key=lambda weight: used[weight.id])
+    sizes = [math.log(weight.gradient.median) for weight in weights if weight.gradient.median > 0]
     if len(sizes) < 2 or sizes[-1] <= sizes[0]:
         return math.nan
     return max(after - before for before, after in pairwise(sizes)) / (sizes[-1] - sizes[0])
+
+
+def _in_use(record: Record) -> Iterator[Layer]:
+    """The layers, in the order in which the first look at the signal met them."""
+    for fact in record.process.all("signal")[:1]:
+        yield from (layer for key in fact["layers"] if (layer := record.process.layers.get(key)) is not None)
 
 
 def _fades(weight: Parameter, movement: Movement) -> bool:

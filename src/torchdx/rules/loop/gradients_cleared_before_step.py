@@ -24,7 +24,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from torchdx.finding import Finding, Fix
-from torchdx.rules.loop import rounds_between
+from torchdx.rules.loop import lost_passes, rounds_between, zeroed_looks
 from torchdx.source import edits, optimizer_of
 from torchdx.source.index import last_word
 from torchdx.source.phases import is_same
@@ -120,7 +120,7 @@ def in_run(record: Record) -> Iterator[Finding]:
     Or only that of the last pass, where several came before each step.
     """
     for optimizer in record.optimizers:
-        lost = _lost(record, optimizer)
+        lost = lost_passes(record, optimizer)
         if len(lost) >= STEPS and all(count == passes - 1 for count, passes in lost):
             yield Finding(
                 message=f"each step of {optimizer.cls} comes after {lost[-1][1]} backward passes, and the gradients of "
@@ -132,9 +132,11 @@ def in_run(record: Record) -> Iterator[Finding]:
             )
     for optimizer in record.optimizers:
         steps = [fact for fact in record.process.all("step") if fact.get("optimizer") == optimizer.id]
-        if any(fact.get("cleared") is not None for fact in steps) or _held_some(record, optimizer):
+        zeroed = zeroed_looks(record, optimizer)
+        kept = any(fact.get("cleared") is not None for fact in steps) or _held_some(record, optimizer)
+        if kept and len(zeroed) < LOOKS:
             continue  # gradients were there right after a step, or right before one
-        reached, rounds = _reached(record, optimizer), _rounds(record)
+        reached, rounds = _reached(record, optimizer).union(zeroed), _rounds(record)
         bare = [fact["n"] for fact in steps if fact.get("looked") and rounds.get(fact["n"]) in reached]
         glances = [fact for fact in record.process.all("unreached") if fact.get("optimizer") == optimizer.id]
         still = sum(bool(fact.get("whole")) and fact.get("moved") is False for fact in glances)
@@ -147,12 +149,6 @@ def in_run(record: Record) -> Iterator[Finding]:
                 cure="clear the gradients after the step, or before backward()",
                 confidence=0.95,
             )
-
-
-def _lost(record: Record, optimizer: Optimizer) -> list[tuple[int, int]]:
-    """Of each step before which there were several passes: how many of them were in vain, and how many there were."""
-    steps = [fact for fact in record.process.all("step") if fact.get("optimizer") == optimizer.id]
-    return [(fact["lost"], fact["backwards"]) for fact in steps if "lost" in fact and fact["backwards"] > 1]
 
 
 def _held_some(record: Record, optimizer: Optimizer) -> bool:

@@ -9,7 +9,8 @@ samples. A step of SGD is then N times as long as the learning rate says, and we
 Helped by `(loss / N).backward()`.
 
 No fault when the loss is a sum over samples that is divided elsewhere, when the learning rate was chosen for the sum,
-or when the gradients are clipped to a norm in any case. Adam divides by the gradient's size, so there it is a note.
+or when the gradients are clipped to a norm in any case. Adam divides by the gradient's size, so there it is a note, as
+it is where gradients are clipped.
 
 Sources: PyTorch, "Automatic Mixed Precision examples", section "Gradient accumulation"; Goyal et al., "Accurate, Large
 Minibatch SGD" (2017).
@@ -28,7 +29,7 @@ from torchdx.rules.loop import rounds_between
 from torchdx.source import Call, Expression, edits, optimizer_of
 from torchdx.source.losses import KINDS
 from torchdx.source.ready_made import OUTPUT
-from torchdx.source.values import Instance, Method, Operation, Result, literal
+from torchdx.source.values import Instance, Literal, Method, Operation, Result, Setting, literal
 from torchdx.source.walks import walk
 
 if TYPE_CHECKING:
@@ -42,6 +43,9 @@ explains = frozenset({"learning-rate-too-high", "exploding-gradient", "diverged"
 LOSSES = frozenset({f"torch.nn.{name}" for name in KINDS} | {f"torch.nn.functional.{kind}" for kind in KINDS.values()})
 
 
+MEANS = ("torch.Tensor.mean", "torch.mean", "?.mean")
+
+
 @dataclass(frozen=True)
 class Accumulation:
     """A backward pass in every round, a step in every Nth."""
@@ -50,6 +54,7 @@ class Accumulation:
     backward: Call
     step: Call
     rounds: Expression
+    clipped: bool
 
 
 def in_source(program: Program) -> Iterator[Finding]:
@@ -63,8 +68,8 @@ def in_source(program: Program) -> Iterator[Finding]:
             site=found.backward.site,
             evidence={"step_at": str(found.step.site)},
             cure=f"`({found.loss.text} / {found.rounds.text}).backward()`",
-            confidence=0.88,
-            severity=None if plain else "note",
+            confidence=0.96,
+            severity=None if plain and not found.clipped else "note",
         )
 
 
@@ -80,7 +85,7 @@ def _undivided(program: Program) -> Iterator[Accumulation]:
 
 def _accumulation(loop: TrainingLoop) -> Accumulation | None:
     """One backward pass in every round; one step and one clearing together in every Nth; and nothing in doubt."""
-    if loop.does("opaque", "clip"):
+    if loop.does("opaque"):
         return None
     backwards, steps, clearings = loop.all("backward"), loop.all("step"), loop.all("zero_grad")
     if not len(backwards) == len(steps) == len(clearings) == 1 or loop.is_conditional(backwards[0]):
@@ -94,7 +99,7 @@ def _accumulation(loop: TrainingLoop) -> Accumulation | None:
     at_home = backwards[0].home is loop.node is steps[0].home
     if rounds is None or not together or not plain or not at_home:
         return None
-    return Accumulation(_unscaled(backward.receiver), backward, step, rounds)
+    return Accumulation(_unscaled(backward.receiver), backward, step, rounds, loop.does("clip"))
 
 
 def _block(call: Call) -> int:
@@ -127,6 +132,11 @@ def _is_mean(value: Value) -> bool:
     """Is it certainly a mean over the samples of a batch, or a sum of such means?"""
     if isinstance(value, Operation) and value.operator == "Add":
         return all(_is_mean(part) for side in value.values() for part in side.alternatives())
+    if isinstance(value, Operation) and value.operator == "Mult":  # a weight times a mean
+        sides = [side for side in value.values() if not isinstance(side, (Literal, Setting))]
+        return len(sides) == 1 and all(map(_is_mean, sides[0].alternatives()))
+    if isinstance(value, Result) and value.dotted in MEANS and value.module is None:
+        return not value.call.gives("dim") and (value.call.receiver is None or not value.call.node.args)
     if isinstance(value, Method):  # the loss that a model of transformers' computes from the labels
         return value.method == "loss" and value.receiver.name == OUTPUT
     if not isinstance(value, Result) or value.dotted not in LOSSES:

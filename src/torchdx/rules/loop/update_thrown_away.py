@@ -27,7 +27,7 @@ from torchdx.finding import Edit, Finding, Fix
 from torchdx.source import Call, edits
 from torchdx.source.reading import words
 from torchdx.source.tensors import is_tensor
-from torchdx.source.weights import entries_lost, is_weight, rebound, updates_lost
+from torchdx.source.weights import entries_lost, is_weight, kept_by_a_name_alone, reads_weights, rebound, updates_lost
 
 if TYPE_CHECKING:
     from torchdx.source import Program, SourceFile
@@ -62,8 +62,7 @@ def in_source(program: Program) -> Iterator[Finding]:
     yield from _own_weights(program)
     for file in program.torch_files:
         for node, name in rebound(file):
-            weights = [n for n in ast.walk(node.value) if isinstance(n, (ast.Name, ast.Attribute))]
-            if _is_pure(node.value) and any(is_weight(program.evaluate(file, weight)) for weight in weights):
+            if _is_pure(node.value) and reads_weights(program, file, node.value):
                 text = file.text_of(name)
                 yield Finding(
                     message=f"`{text} = ...` in a loop over weights gives the name `{text}` another tensor, which "
@@ -72,6 +71,14 @@ def in_source(program: Program) -> Iterator[Finding]:
                     cure=f"change it in place, under `torch.no_grad()`: `{text}.copy_({file.text_of(node.value)})`",
                     confidence=0.97,
                 )
+        for node, name in kept_by_a_name_alone(file):
+            yield Finding(
+                message=f"`{name.id} = ...` gives the name another meaning inside this function alone, and nothing "
+                "reads it any more: what it stood for outside stays as it was",
+                site=file.site(node),
+                cure="change what it stands for in place (`load_state_dict`, `.copy_(...)`), or return it and keep it",
+                confidence=0.95,
+            )
         for lost in (*entries_lost(file), *updates_lost(file)):
             text = f"{file.text_of(lost.targets[0])} = ..." if isinstance(lost, ast.Assign) else file.text_of(lost)
             yield Finding(
@@ -137,7 +144,8 @@ def _certain(call: Call) -> bool | None:
     if is_tensor(value) or is_weight(value):
         return True
     defined = any(function.name == call.method for function in call.program.functions())
-    return False if call.method in ONLY_TENSORS and not defined else None
+    chained = call.gives("alpha") or getattr(getattr(call.receiver.node, "func", None), "attr", "") in CHANGING
+    return False if (call.method in ONLY_TENSORS or chained) and not defined else None
 
 
 def _only_tries(call: Call) -> bool:

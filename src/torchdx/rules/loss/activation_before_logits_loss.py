@@ -21,6 +21,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from torchdx.finding import Finding, Fix, Severity
+from torchdx.record.likelihoods import odd_likelihoods
 from torchdx.rules.loss.softmax_before_cross_entropy import without
 from torchdx.source import edits, ending_of, without_gradient
 from torchdx.source.endings import DROPOUTS, makers_of
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from torchdx.source import LossUse, Program
 
 code, family, severity = "TDX613", "loss", "warning"
-needs = frozenset({"loss"})
+needs: frozenset[str] = frozenset()
 explains = frozenset({"not-learning", "class-never-right"})
 
 LOSSES = ("cross_entropy", "binary_cross_entropy_with_logits")
@@ -69,6 +70,28 @@ def in_source(program: Program) -> Iterator[Finding]:
 
 def in_run(record: Record) -> Iterator[Finding]:
     """Every loss on logits whose input came right out of an activation, each time it was looked at."""
+    found = [*_given(record)]
+    yield from found or _written(record)
+
+
+def _written(record: Record) -> Iterator[Finding]:
+    """Those written by hand, or in two steps, whose own softmax or sigmoid the graph shows."""
+    for odd in odd_likelihoods(record, "squashed"):
+        if odd.by in CONSEQUENCES:
+            own = "softmax" if odd.classes else "sigmoid"
+            yield Finding(
+                message=f"the loss takes the {own} of what came right out of a {odd.by}: "
+                + _consequence("cross_entropy" if odd.classes else "binary_cross_entropy_with_logits", odd.by),
+                site=odd.site,
+                layer=odd.layer,
+                evidence={"operation": odd.by, "looks": odd.looks},
+                cure=f"give the loss the logits: leave out the {odd.by} after the last layer",
+                confidence=0.95,
+            )
+
+
+def _given(record: Record) -> Iterator[Finding]:
+    """The losses of torch's."""
     for use in record.losses_called(*LOSSES):
         operation = MADE_BY.get("".join({str(look["input"].get("made_by")) for look in use.calls()}), "")
         if operation:

@@ -52,6 +52,8 @@ def in_run(record: Record) -> Iterator[Finding]:
         layer = _last_layer(record, look)
         if layer is not None:
             yield _finding(record, layer, look, look["value"], math.log(classes))
+        elif not record.layers:
+            yield _of_bare_weights(look["value"], math.log(classes))
 
 
 def readings(record: Record) -> Iterator[tuple[str, float]]:
@@ -94,6 +96,17 @@ def _last_layer(record: Record, look: Fact) -> Layer | None:
 def _rows(layer: Layer) -> int | None:
     weight = layer.parameter("weight")
     return weight.shape[0] if weight is not None and weight.is_weight else None
+
+
+def _of_bare_weights(first: float, uniform: float) -> Finding:
+    """Of a network that is no module: its weights are known to be no layer's."""
+    return Finding(
+        message=f"before it has learnt anything the model is confidently wrong: its first loss is {first:.3g}, "
+        f"{first / uniform:.1f} times the {uniform:.3g} of an even guess",
+        evidence={"first loss": first, "log C (nats)": uniform, "first loss over log C": first / uniform},
+        cure="start the weights smaller: random numbers of deviation 1 times the inputs' number to the power of -1/2",
+        confidence=0.9,
+    )
 
 
 def _finding(record: Record, layer: Layer, look: Fact, first: float, uniform: float) -> Finding:

@@ -16,6 +16,7 @@ Sources: PyTorch documentation, `torch.nn.KLDivLoss`: "reduction='mean' doesn't 
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
@@ -33,7 +34,7 @@ explains: frozenset[str] = frozenset()
 
 
 def in_source(program: Program) -> Iterator[Finding]:
-    """Every divergence with the default reduction, or with "mean", told where that is chosen."""
+    """Every divergence with the default reduction, "mean", or a mean of all after it, told where that is chosen."""
     for home in {use.site: _home(use) for use in program.losses("kl_div") if _is_averaged(use)}.values():
         yield Finding(
             message=f"`{' '.join(home.text.split())[:50]}` averages over the classes, too: it is the divergence "
@@ -43,6 +44,17 @@ def in_source(program: Program) -> Iterator[Finding]:
             cure='write reduction="batchmean"',
             confidence=0.95,
         )
+
+    for use in program.losses("kl_div"):
+        if _is_averaged_after(use):
+            yield Finding(
+                message=f"`{' '.join(use.call.text.split())[:50]}` is averaged over the classes, too: it is the "
+                "divergence divided by their number",
+                site=use.site,
+                evidence={"reduction": "none, then mean()"},
+                cure='sum over the classes, and average over the samples: `.sum(-1).mean()`, or reduction="batchmean"',
+                confidence=0.95,
+            )
 
 
 def in_run(record: Record) -> Iterator[Finding]:
@@ -76,6 +88,15 @@ def _is_averaged(use: LossUse) -> bool:
         return False
     chosen = use.option("reduction")
     return chosen is None or literal(chosen) == "mean"
+
+
+def _is_averaged_after(use: LossUse) -> bool:
+    """Are the divergences of single classes averaged, all of them alike?"""
+    chosen, above = use.option("reduction"), use.call.file.parent(use.call.node)
+    if chosen is None or literal(chosen) != "none" or not isinstance(above, ast.Attribute) or above.attr != "mean":
+        return False
+    mean = use.call.file.parent(above)
+    return isinstance(mean, ast.Call) and mean.func is above and not mean.args and not mean.keywords
 
 
 def treat(program: Program, finding: Finding) -> Iterator[Fix]:

@@ -38,7 +38,12 @@ if TYPE_CHECKING:
 
 code, family, severity = "TDX612", "loss", "error"
 needs = frozenset({"loss"})
-explains = frozenset({"not-learning", "vanishing-gradient", "learning-rate-too-low", "parameter-unchanged"})
+explains = frozenset(
+    {
+        *("not-learning", "vanishing-gradient", "learning-rate-too-low", "learning-rate-too-high", "loss-bounces"),
+        *("parameter-unchanged", "exploding-gradient"),
+    }
+)
 
 BINARY = (
     "use BCEWithLogitsLoss, with targets in floating point and of the same shape; or give the layer as many outputs as "

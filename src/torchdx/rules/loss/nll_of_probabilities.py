@@ -8,6 +8,9 @@ scores nothing normalises, and all scores grow for ever.
 
 Helped by `log_softmax` before `nll_loss`, or `cross_entropy` on the raw scores, which is the same in one.
 
+In a run, a likelihood written by hand is judged by its graph: of each sample one score is picked, of a softmax or a
+layer, and the objective holds nothing but their sum, with a minus.
+
 No fault when the model ends in `log_softmax`.
 
 Sources: PyTorch documentation, `torch.nn.NLLLoss`.
@@ -20,6 +23,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from torchdx.finding import Finding, Fix
+from torchdx.record.likelihoods import odd_likelihoods
 from torchdx.rules.loss.kl_divergence_of_probabilities import POSITIVE, greatest_input, in_log
 from torchdx.source import edits
 
@@ -28,7 +32,7 @@ if TYPE_CHECKING:
     from torchdx.source import LossUse, Program
 
 code, family, severity = "TDX603", "loss", "error"
-needs = frozenset({"loss"})
+needs: frozenset[str] = frozenset()
 explains = frozenset(
     {
         *("not-learning", "diverged", "non-finite", "class-never-right"),
@@ -67,6 +71,19 @@ def in_run(record: Record) -> Iterator[Finding]:
             cure="use log_softmax before it, or cross_entropy on the raw scores",
             confidence=0.97,
         )
+
+    for what, picked in (("unlogged", "probability"), ("raw", "raw score")):
+        for odd in odd_likelihoods(record, what):
+            yield Finding(
+                message=f"the objective is less the {picked} of the true class, picked among {odd.classes}, and no "
+                "logarithm of a softmax is taken of it",
+                site=odd.site,
+                layer=odd.layer,
+                evidence={"classes": odd.classes, "looks": odd.looks},
+                cure="take log_softmax of the scores before the true class is picked, or use cross_entropy",
+                confidence=0.9,
+                severity="warning",
+            )
 
 
 def readings(record: Record) -> Iterator[tuple[str, float]]:

@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING, Any
 
 from torchdx.finding import Finding, NotEnough
 from torchdx.record.answers import by_label, entropy_of
-from torchdx.record.weighing import overweighed, weights_of
+from torchdx.record.weighing import go_with_frequency, overweighed, weights_of
 
 if TYPE_CHECKING:
     from torchdx.record import Answers, Record
@@ -124,7 +124,8 @@ def _against(record: Record, group: Answers, least: float = AGAINST) -> tuple[in
     times = weights[common] / weights[rare] if weights[rare] > 0 else math.inf
     answered = (given[rare] / sum(given.values())) / (wanted[rare] / sum(wanted.values())) if given else 1.0
     uneven = wanted[common] > RARE * wanted[rare] and answered < GIVEN
-    return (common, rare, times) if (uneven and times > AGAINST) or (least <= 0 and times > 0) else None
+    told = (uneven and times > AGAINST) or go_with_frequency(weights, wanted) or (least <= 0 and times > 0)
+    return (common, rare, times) if told else None
 
 
 def _overweighed(group: Answers, label: int, over: float, often: float) -> Finding:
@@ -146,7 +147,7 @@ def _misweighed(group: Answers, common: int, rare: int, times: float) -> Finding
     share = wanted[rare] / sum(wanted.values())
     return Finding(
         message=f"the loss weighs class {common} {times:.3g} times as much as class {rare}, which is rare already "
-        f"({share:.1%} of the labels), and the model hardly ever answers it",
+        f"({share:.1%} of the labels): it is given up all the sooner",
         site=group.site,
         evidence={"weight of the commonest over that of the rarest": times, "share of the rarest": share},
         cure="weigh classes by one over their frequency, the rarer the more (`pos_weight` is negatives over positives)",

@@ -73,7 +73,7 @@ def in_run(record: Record) -> Iterator[Finding]:
 
 def _unmasked(record: Record) -> Mapping[str, Any]:
     """What is known of the targets at padded places where the loss has a term for every one of them."""
-    if any(use.option("reduction") == "none" or use.option("weight") for use in record.losses):
+    if any(use.option("weight") for use in record.losses):
         return {}
     told = [fact["unmasked"] for fact in record.process.all("padding") if fact.get("unmasked")]
     return told[-1] if told and told[-1]["counted"] == 1 else {}

@@ -64,7 +64,7 @@ def in_source(program: Program) -> Iterator[Finding]:
             backwards = _goes_back(file, loop.iter)
             wrong = not backwards and _is_plain(found.reward, loop)
             wrong |= backwards and not found.by_place
-            if wrong and rewards.is_reward(file, found.reward) and not _is_turned(program, file, loop, rewards):
+            if wrong and rewards.is_reward(file, found.reward) and not _is_turned(program, file, loop, rewards, found):
                 yield _finding(file, loop, found, backwards)
 
 
@@ -153,7 +153,8 @@ def _kept(file: SourceFile, node: ast.stmt, name: str, loop: ast.For, rewards: R
         if last_word(call) == "append" and len(call.args) == 1 and _mentions(call.args[0], {name}):
             lists = [one for one in ast.walk(loop) if isinstance(one, ast.Call) and last_word(one) in ("append", "add")]
             return call, len(lists) > 1 or _mentions(call.args[0], drawn)
-        return None
+        at_front = _is_turn(call) and last_word(call) in ("insert", "appendleft") and _mentions(call.args[-1], {name})
+        return (call, True) if at_front else None
     if not isinstance(node, (ast.Assign, ast.AugAssign)) or not _mentions(node.value, {name}):
         return None
     target = node.targets[0] if isinstance(node, ast.Assign) else None
@@ -209,12 +210,12 @@ def _is_negative(node: ast.expr | None) -> bool:
     return isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub)
 
 
-def _is_turned(program: Program, file: SourceFile, loop: ast.For, rewards: Rewards) -> bool:
+def _is_turned(program: Program, file: SourceFile, loop: ast.For, rewards: Rewards, kept: Sum) -> bool:
     """Is anything else turned round in the same function or a caller of it, or what is followed anywhere?"""
     homes = [file.scope_of(loop).node]
     if isinstance(homes[0], FUNCTIONS):
         homes += [call.file.scope_of(call.node).node for call in program.callers(program.function(file, homes[0]))]
-    header = set(ast.walk(loop.iter))
+    header = {*ast.walk(loop.iter), kept.kept}
     for one in program.torch_files:
         for node in one.index.parents:
             if node in header or not _is_turn(node):

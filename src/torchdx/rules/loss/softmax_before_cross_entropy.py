@@ -24,6 +24,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from torchdx.finding import Edit, Finding, Fix, Severity
+from torchdx.record.likelihoods import odd_likelihoods
 from torchdx.source import edits, without_gradient
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from torchdx.source.values import Result
 
 code, family, severity = "TDX601", "loss", "error"
-needs = frozenset({"loss"})
+needs: frozenset[str] = frozenset()
 explains = frozenset({"not-learning", "class-never-right"})
 
 LOOKS = 5
@@ -73,12 +74,18 @@ def _severity(use: LossUse, ending: Ending) -> Severity | None:
 
 def in_run(record: Record) -> Iterator[Finding]:
     """Every loss on logits that was given probabilities in training, each time it was looked at."""
+    found = [*_given(record)]
+    yield from found or _written(record)
+
+
+def _given(record: Record) -> Iterator[Finding]:
+    """The losses of torch's."""
     for use in record.losses_called(*EXPECTS):
         looks = list(use.calls())
+        sure = bool(looks) and all(look["input"].get("made_by") == "SigmoidBackward0" for look in looks)
         if use.function == "cross_entropy":
-            squashed, sure = use.input_is("probabilities"), True
+            squashed, sure = sure or use.input_is("probabilities"), not sure
         else:
-            sure = bool(looks) and all(look["input"].get("made_by") == "SigmoidBackward0" for look in looks)
             squashed = sure or _lie_inside(looks)
         if looks and squashed:
             yield Finding(
@@ -89,6 +96,23 @@ def in_run(record: Record) -> Iterator[Finding]:
                 cure="give the loss the logits: leave out the softmax or sigmoid before it",
                 confidence=0.97 if sure else 0.85,
                 severity=None if sure else "warning",
+            )
+
+
+def _written(record: Record) -> Iterator[Finding]:
+    """Those written by hand, or in two steps, whose own softmax or sigmoid the graph shows."""
+    for odd in odd_likelihoods(record, "squashed"):
+        if odd.by in ("softmax", "sigmoid"):
+            own = "softmax" if odd.classes else "sigmoid"
+            yield Finding(
+                message=f"the loss takes the {own} of what already went through a {odd.by}, "
+                f"in all {odd.looks} backward passes looked through",
+                site=odd.site,
+                layer=odd.layer,
+                evidence={"operation": odd.by, "looks": odd.looks},
+                cure=f"give the loss the logits: leave out the first {odd.by}",
+                confidence=0.95,
+                severity="warning",
             )
 
 

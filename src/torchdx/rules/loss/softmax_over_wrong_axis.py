@@ -21,24 +21,26 @@ Sources: PyTorch documentation, `torch.nn.functional.softmax`: "Calling softmax 
 from __future__ import annotations
 
 import ast
-import re
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from torchdx.finding import Edit, Finding, Fix
+from torchdx.record.likelihoods import odd_likelihoods
 from torchdx.source import edits, ending_of
-from torchdx.source.axes import axis_of, mixtures
+from torchdx.source.axes import axis_of, first_axis_of, is_compared, mixtures
 from torchdx.source.index import word_of
 from torchdx.source.ranks import rank_of
 from torchdx.source.values import literal
 
 if TYPE_CHECKING:
     from torchdx.record import Fact, Record
-    from torchdx.source import Call, Expression, Program
+    from torchdx.source import Program
 
 code, family, severity = "TDX609", "loss", "error"
 needs: frozenset[str] = frozenset()
-explains = frozenset({"not-learning", "initial-loss-off-scale", "overfitting", "batch-mixing", "future-leak"})
+explains = frozenset(
+    {"not-learning", "initial-loss-off-scale", "overfitting", "batch-mixing", "future-leak", "padding-counts"}
+)
 
 FUNCTIONS = ("softmax", "log_softmax", "softmin")
 LAYERS = ("Softmax", "LogSoftmax", "Softmin")
@@ -60,6 +62,26 @@ def in_source(program: Program) -> Iterator[Finding]:
 def in_run(record: Record) -> Iterator[Finding]:
     """Every loss over classes that was given what sums to 1 over a batch, and every mean with weights of no use."""
     yield from _idle_weights(record)
+    found = [*_along_samples(record)]
+    yield from found or _picked_along(record)
+
+
+def _picked_along(record: Record) -> Iterator[Finding]:
+    """Every likelihood picked among what a softmax along another axis made, as the graph shows it."""
+    for odd in odd_likelihoods(record, "axis"):
+        yield Finding(
+            message=f"the loss picks the true one of {odd.shape[odd.classes]} classes along axis {odd.classes}, and "
+            f"the softmax of shape {odd.shape} before it sums to 1 along axis {odd.axis}",
+            site=odd.site,
+            layer=odd.layer,
+            evidence={"shape": str(odd.shape), "softmax": odd.axis, "classes": odd.classes, "looks": odd.looks},
+            cure=f"write dim={odd.classes}",
+            confidence=0.95,
+        )
+
+
+def _along_samples(record: Record) -> Iterator[Finding]:
+    """Every loss of torch's over classes whose rows do not sum to 1, and whose columns do."""
     for use in record.losses_called("nll_loss", "kl_div", "cross_entropy"):
         for side in ("input", "target"):
             looks = [look for look in use.calls() if look[side].get("shape")]
@@ -181,11 +203,11 @@ def _weights_along_batch(program: Program) -> Iterator[Finding]:
 
 def _chosen_along_batch(program: Program) -> Iterator[Finding]:
     for call in program.calls_named("argmax", "max"):
-        axis = _zero(call)
+        axis = first_axis_of(call)
         if axis is None or call.name not in ("", "torch.argmax", "torch.max"):
             continue
         scores = call.argument(0, "input") if call.name else call.receiver
-        if scores is None or not _is_compared(call) or rank_of(scores.value) != 2:
+        if scores is None or not is_compared(call) or rank_of(scores.value) != 2:
             continue
         ending = ending_of(scores.value)
         if ending.operation in ("linear", "softmax", "log_softmax"):
@@ -198,30 +220,6 @@ def _chosen_along_batch(program: Program) -> Iterator[Finding]:
                 confidence=0.9,
                 severity="warning",
             )
-
-
-def _zero(call: Call) -> Expression | None:
-    """The axis, where it is written as 0."""
-    node = call.node
-    place = 1 if call.name else 0
-    given = [keyword.value for keyword in node.keywords if keyword.arg == "dim"] or node.args[place : place + 1]
-    is_zero = bool(given) and isinstance(given[0], ast.Constant) and given[0].value == 0 and given[0].value is not False
-    return call.at(given[0]) if is_zero else None
-
-
-def _is_compared(call: Call) -> bool:
-    """Is it, or the name that it is given, compared for equality in its function?"""
-    file = call.file
-    statement = file.statement(call.node)
-    if any(isinstance(above, ast.Compare) for above in file.ancestors(call.node)):
-        return True
-    target = statement.targets[0] if isinstance(statement, ast.Assign) else None
-    last = target.elts[-1] if isinstance(target, ast.Tuple) and target.elts else target
-    if not isinstance(last, ast.Name):
-        return False
-    scope = file.scope_of(call.node).node
-    text = file.text if isinstance(scope, ast.Module) else file.text_of(scope)
-    return re.search(rf"\b{last.id}\b\s*==|==\s*{last.id}\b|\beq\(\s*{last.id}\b|\b{last.id}\.eq\(", text) is not None
 
 
 def _open(program: Program) -> Iterator[Finding]:

@@ -37,7 +37,6 @@ explains = frozenset(
     }
 )
 
-IN_LOG = frozenset({"torch.nn.functional.log_softmax", "torch.log_softmax"})
 SOFT = ("softmax", "log_softmax")
 
 
@@ -56,14 +55,21 @@ def in_source(program: Program) -> Iterator[Finding]:
 
 
 def _uses(program: Program) -> Iterator[tuple[LossUse, Expression]]:
-    """Each divergence, and what it takes the log-softmax of, in the same file."""
+    """Each divergence, and what it takes a softmax of on either side, in the same file."""
     for use in program.losses("kl_div"):
-        values = list(use.input.value.alternatives()) if use.input is not None else []
-        for value in values:
-            call = value.call if isinstance(value, Result) and value.dotted in IN_LOG else None
-            given = call.argument(0, "input") if call is not None else None
-            if len(values) == 1 and given is not None and given.file is use.call.file:
-                yield use, given
+        for side in (use.input, use.target):
+            values = list(side.value.alternatives()) if side is not None else []
+            for value in values:
+                given = _of(value) if isinstance(value, Result) else None
+                if len(values) == 1 and given is not None and given.file is use.call.file:
+                    yield use, given
+
+
+def _of(value: Result) -> Expression | None:
+    """What it is a softmax of, be it called as a function or as a method."""
+    if value.dotted.rpartition(".")[2] not in SOFT or value.module is not None:
+        return None
+    return value.call.argument(0, "input") if value.given is None else value.call.receiver
 
 
 def _factor(file: SourceFile, given: Expression) -> str:
@@ -83,7 +89,8 @@ def _factor(file: SourceFile, given: Expression) -> str:
 def _softens(file: SourceFile, node: ast.AST, name: str) -> bool:
     """Is this a product of a divergence with the name's square, or a softmax of something over it?"""
     if isinstance(node, ast.Call):
-        of = node.args[0] if node.args else None
+        apart = isinstance(node.func, ast.Attribute) and isinstance(node.func.value, ast.BinOp)
+        of = node.func.value if apart and isinstance(node.func, ast.Attribute) else next(iter(node.args), None)
         over = isinstance(of, ast.BinOp) and isinstance(of.op, ast.Div) and file.text_of(of.right) == name
         return over and file.text_of(node.func).rpartition(".")[2] in SOFT
     if not isinstance(node, ast.BinOp) or not isinstance(node.op, ast.Mult):

@@ -11,7 +11,11 @@ from torchdx.source.written import number_written
 
 if TYPE_CHECKING:
     from torchdx.finding import Finding, Fix
+    from torchdx.record import Record
     from torchdx.source import Call, Program
+
+FEWEST = 5
+"""Losses before the first that is no number, from which its course is read."""
 
 
 def rounded_rate(rate: float) -> float:
@@ -34,3 +38,15 @@ def with_rate(program: Program, finding: Finding, title: str) -> Fix | None:
         return edits.fix(title, file, [edits.insert_keyword(file, node, f"lr={text}")]) if call.is_certain else None
     place = number_written(given, rate)
     return edits.fix(title, place[0], [edits.replace(*place, text)]) if place else None
+
+
+def rose_before_overflow(record: Record) -> bool:
+    """Did the loss leave its course before it was no number, as it does where steps are too large?
+
+    Where one operation made the first one out of finite values, in a loss that went down as ever, its input did it.
+    """
+    found = next(iter(record.nonfinite), None)
+    if found is None or (found.get("origin") or {}).get("cause") not in ("operation", "input"):
+        return True
+    before = record.objective.between(0, found["step"] - 1).finite
+    return len(before) < FEWEST or before.latest(FEWEST).highest > before.first

@@ -67,6 +67,8 @@ all the way: no healthy program's does.
 """
 HALF = 0.5
 """Share of another schedule's course below which most of the rate is left."""
+HIGH = 0.85
+"""Share left of a rate that the program brings down itself, at which the end planned was surely another one."""
 STEPS = 30
 """Calls below which nothing can be said of a plan: a trial run."""
 
@@ -193,13 +195,20 @@ def _before(schedule: Schedule) -> tuple[str, bool] | None:
     """How a run ended before its schedule had got far."""
     share, planned = schedule.share, schedule.planned
     if share is None or planned is None:
-        return None
+        return _barely_fell(schedule)
     told = f"was planned for {planned} calls of step(), but training ended after {schedule.calls}"
     if schedule.cls == "OneCycleLR" and share < BEGUN:
         return f"{told}, in its warm-up", True
     if schedule.cls in ("CosineAnnealingLR", "PolynomialLR") and share < HALF and schedule.left.last > HALF:
         return f"{told}: {schedule.left.last:.0%} of the rate was left", False
     return None
+
+
+def _barely_fell(schedule: Schedule) -> tuple[str, bool] | None:
+    """How a rate that falls in a straight line, or ever faster, as a cosine does, was still high at the end."""
+    left = schedule.left.last if schedule.cls in ("", "LambdaLR") and schedule.falls_to_the_end else 0.0
+    why = f"was bringing the rate down when training ended: {left:.0%} of the highest was left"
+    return (why, left > HIGH) if left > HALF else None
 
 
 def _ended_by_itself(record: Record) -> bool:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor
 
-from torchdx.watch.deep.dependency import others
+from torchdx.watch.deep.dependency import equal, others, parts_like
 from torchdx.watch.deep.episode import Episode, tensors_in
 from torchdx.watch.deep.specimen import Specimen
+
+Same: TypeAlias = tuple[Tensor, Callable[[Tensor], Tensor]]
+"""An input, and what of it is meant."""
 
 
 def target_given(specimen: Specimen) -> dict[str, Any]:
@@ -19,23 +23,27 @@ def target_given(specimen: Specimen) -> dict[str, Any]:
     The places of a picture come row by row.
     """
     episode = specimen.episodes[-1]
-    found = _same_input(episode)
-    if found is None:
+    same = _same_input(episode)
+    if same is None:
         return {"same": False}
+    given, part = same
+    found = part(given)
     specimen.become(specimen.initial)  # one that has learnt to copy looks at nothing else any more
     specimen.evaluating()
     with torch.no_grad():
         terms = specimen.terms(episode)
     if terms is None or terms.numel() != found.numel():
         return {"same": True, "why": "the loss has no terms for single places"}
-    told = _given(specimen, episode, found, terms, 1)
+    told = _given(specimen, episode, same, terms, 1)
     if found.dim() < 4 and told.get("later") == told.get("earlier") == 0:  # time may come first
-        told = _given(specimen, episode, found, terms, 0)
+        told = _given(specimen, episode, same, terms, 0)
     return {"same": True} | told
 
 
-def _given(specimen: Specimen, episode: Episode, found: Tensor, terms: Tensor, axis: int) -> dict[str, Any]:
+def _given(specimen: Specimen, episode: Episode, same: Same, terms: Tensor, axis: int) -> dict[str, Any]:
     """How losses change with inputs at other places, which are along this axis and all those after it."""
+    given, its = same
+    found = its(given)
 
     def turned(tensor: Tensor) -> Tensor:
         return tensor if axis else tensor.transpose(0, 1)
@@ -46,15 +54,17 @@ def _given(specimen: Specimen, episode: Episode, found: Tensor, terms: Tensor, a
     place = places // 2
 
     def change(tensor: Tensor, first: int, last: int) -> Tensor:
-        if tensor is not found:
+        if tensor is not given:
             return tensor
-        other = turned(tensor.detach()).flatten(1).clone()
+        whole = tensor.detach().clone()
+        other = turned(its(whole)).flatten(1).clone()
         part = other[:, first:last]
         if last - first == 1:
             part.copy_(others(other)[:, first:last])
         else:
             part.copy_(part.roll(1, 0) if len(other) > 1 else part.flip(1))
-        return turned(other.reshape(turned(tensor).shape))
+        its(whole).copy_(turned(other.reshape(turned(found).shape)))
+        return whole
 
     told = dict[str, Tensor]()
     for key, ends in (("later", (place, places)), ("earlier", (0, place)), ("own", (place, place + 1))):
@@ -71,15 +81,25 @@ def _given(specimen: Specimen, episode: Episode, found: Tensor, terms: Tensor, a
     }
 
 
-def _same_input(episode: Episode) -> Tensor | None:
-    """The input that the target is, place by place: numbers one a place, the indices of symbols, or grey pictures."""
+def _same_input(episode: Episode) -> Same | None:
+    """The input that the target is, place by place: numbers one a place, the indices of symbols, or grey pictures.
+
+    Or one of the numbers that the input holds for each place.
+    """
     target = episode.target
     if target is None:
         return None
     for given in tensors_in((episode.call.args, episode.call.kwargs)):
-        picture = given.dim() == 4 and given.shape[1] == 1
-        single = picture or given.dim() == 2 or (given.dim() == 3 and given.shape[2] == 1)
-        alike = single and given.numel() == target.numel() and given.dtype == target.dtype
-        if alike and torch.equal(target.reshape(given.shape), given) and len(given.unique()) > (1 if picture else 2):
-            return given
+        if given.dtype != target.dtype:
+            continue
+        for part in parts_like(given, target):
+            one = part(given)
+            picture = one.dim() == 4 and one.shape[1] == 1
+            single = picture or one.dim() == 2 or (one.dim() == 3 and one.shape[2] == 1)
+            if (
+                single
+                and bool(equal(target.reshape(one.shape), one).all())
+                and len(one.unique()) > (1 if picture else 2)
+            ):
+                return given, part
     return None

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from dataclasses import replace
-from typing import Any
+from functools import partial
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -14,6 +16,9 @@ from torchdx.watch.deep.specimen import Specimen
 
 SHIFTED = 0.95
 """Share of targets equal to the input one place further at which they are the input shifted by one."""
+
+MOST_NUMBERS = 16
+"""Numbers that a sequence holds for each place, at most, of which one may be what is to be told."""
 
 CHANGED = 4
 """Samples of the batch that are changed, one after the other."""
@@ -132,23 +137,23 @@ def future_leak(specimen: Specimen) -> dict[str, Any]:
     found = _shifted_input(episode)
     if found is None:
         return {"shifted": False}
-    whole, axis = found
     specimen.become(specimen.final)
     specimen.evaluating()
     with torch.no_grad():
         terms = specimen.terms(episode)
     assert episode.target is not None
-    if terms is None or terms.numel() not in (whole.numel(), episode.target.numel()):
+    shape, axis = found.shape, found.axis
+    if terms is None or terms.numel() not in (found.given.numel(), episode.target.numel()):
         return {"shifted": True, "why": "the loss has no terms for single places"}
-    place = whole.shape[axis] // 2
-    changed = _with_future_changed(episode, whole, axis, place)
+    place = shape[axis] // 2
+    changed = _with_future_changed(episode, found, place)
     with torch.no_grad():
         moved, again = specimen.terms(changed), specimen.terms(episode)
     assert moved is not None
     if again is None or not torch.equal(again, terms):
         return {"shifted": True, "why": "the model remembers earlier calls, or gives another answer to every one"}
-    shape = _as_places(terms, whole)
-    difference = (moved.reshape(shape) - terms.reshape(shape)).abs()
+    each = _as_places(terms, shape)
+    difference = (moved.reshape(each) - terms.reshape(each)).abs()
     # a term at t compares with the input at t + 1: what is before `place` may not know of it
     before = difference.narrow(axis, 0, place)
     after = difference.narrow(axis, place, shape[axis] - place)
@@ -160,21 +165,20 @@ def future_leak(specimen: Specimen) -> dict[str, Any]:
         "after": float(after.max()),
         "earliest": _earliest(difference, axis, place),
         "size": float(terms.abs().mean()),
-        "layer": _leaking_layer(specimen, episode, changed, whole, axis, place) if bool(before.max() > 0) else None,
+        "layer": _leaking_layer(specimen, episode, changed, found, place) if bool(before.max() > 0) else None,
     }
 
 
-def _leaking_layer(
-    specimen: Specimen, episode: Episode, changed: Episode, whole: Tensor, axis: int, place: int
-) -> int | None:
+def _leaking_layer(specimen: Specimen, episode: Episode, changed: Episode, found: Ahead, place: int) -> int | None:
     """The first layer whose output for earlier places changes with later inputs."""
+    shape, axis = found.shape, found.axis
 
     def earlier(output: Tensor) -> Tensor | None:
-        if output.shape[:2] == whole.shape[:2]:
+        if output.shape[:2] == shape:
             return output.narrow(axis, 0, place)
-        if output.dim() == 3 and axis == 1 and output.shape[::2] == whole.shape and output.shape[1] != whole.shape[1]:
+        if output.dim() == 3 and axis == 1 and output.shape[::2] == shape and output.shape[1] != shape[1]:
             return output[..., :place]  # channels before places
-        turned = (whole.shape[1], whole.shape[0])
+        turned = (shape[1], shape[0])
         return output.narrow(1 - axis, 0, place) if output.shape[:2] == turned and turned[0] != turned[1] else None
 
     return specimen.number(parting(passage(specimen, episode), passage(specimen, changed), earlier))
@@ -187,41 +191,75 @@ def _earliest(difference: Tensor, axis: int, place: int) -> int | None:
     return int(reached[0]) if len(reached) else None
 
 
-def _as_places(terms: Tensor, whole: Tensor) -> tuple[int, ...]:
+def _as_places(terms: Tensor, shape: tuple[int, int]) -> tuple[int, ...]:
     """The shape that gives each term its place: that of the sequence, with what a place holds behind it."""
-    count, rest = whole.shape[0] * whole.shape[1], terms.numel()
-    return (whole.shape[0], whole.shape[1], rest // count) if rest > count else (whole.shape[0], whole.shape[1])
+    count, rest = shape[0] * shape[1], terms.numel()
+    return (*shape, rest // count) if rest > count else shape
 
 
-def _shifted_input(episode: Episode) -> tuple[Tensor, int] | None:
-    """The input of which the target is the same, one place further along this axis; None if there is none."""
+class Ahead(NamedTuple):
+    """An input, or a part of what it holds for each place, that is the target one place further along an axis."""
+
+    given: Tensor
+    part: Callable[[Tensor], Tensor]
+    shape: tuple[int, int]
+    axis: int
+
+
+def _shifted_input(episode: Episode) -> Ahead | None:
+    """The input of which the target is the same, one place further along an axis; None if there is none."""
     target = episode.target
     if target is None:
         return None
     for given in tensors_in((episode.call.args, episode.call.kwargs)):
-        if given.dim() < 2 or given.numel() != target.numel() or given.dtype is torch.bool:
+        if given.dim() < 2 or given.dtype is torch.bool:
             continue
-        same = target.reshape(given.shape)
-        for axis in (1, 0):
-            length = given.shape[axis]
-            if length < 4:
-                continue
-            ahead, here = given.narrow(axis, 1, length - 1), same.narrow(axis, 0, length - 1)
-            unmoved = float((given == same).double().mean())
-            if float((ahead == here).double().mean()) >= SHIFTED and unmoved < 1 - (1 - SHIFTED) * 4:
-                return given, axis
+        for part in parts_like(given, target):
+            one = part(given)
+            same = target.reshape(one.shape)
+            for axis in (1, 0):
+                length = one.shape[axis]
+                if length < 4:
+                    continue
+                ahead, here = one.narrow(axis, 1, length - 1), same.narrow(axis, 0, length - 1)
+                unmoved = float(equal(one, same).double().mean())
+                if float(equal(ahead, here).double().mean()) >= SHIFTED and unmoved < 1 - (1 - SHIFTED) * 4:
+                    return Ahead(given, part, (one.shape[0], one.shape[1]), axis)
     return None
 
 
-def _with_future_changed(episode: Episode, whole: Tensor, axis: int, place: int) -> Episode:
+def parts_like(given: Tensor, target: Tensor) -> Iterator[Callable[[Tensor], Tensor]]:
+    """What of an input is of the size of the target: all, or one of the numbers that it holds for each place."""
+    if given.numel() == target.numel():
+        yield lambda tensor: tensor
+    if given.dim() != 3 or not given.is_floating_point() or target.dtype != given.dtype:
+        return
+    for axis in (2, 1):
+        if 1 < given.shape[axis] <= MOST_NUMBERS and given.numel() == target.numel() * given.shape[axis]:
+            for k in range(given.shape[axis]):
+                yield partial(_number_of, axis=axis, k=k)
+
+
+def equal(one: Tensor, other: Tensor) -> Tensor:
+    """Which values are the same: of numbers that were found again from their errors, within rounding."""
+    return torch.isclose(one, other, rtol=1e-5, atol=1e-6) if one.is_floating_point() else one == other
+
+
+def _number_of(tensor: Tensor, axis: int, k: int) -> Tensor:
+    return tensor.select(axis, k)
+
+
+def _with_future_changed(episode: Episode, found: Ahead, place: int) -> Episode:
     """The step with every input from this place on replaced by that of another sequence, or of another place."""
+    axis = found.axis
 
     def change(tensor: Tensor) -> Tensor:
-        if tensor is not whole:
+        if tensor is not found.given:
             return tensor
         other = tensor.detach().clone()
-        later = other.narrow(axis, place, other.shape[axis] - place)
-        later.copy_(later.roll(1, dims=1 - axis) if other.shape[1 - axis] > 1 else later.flip(axis))
+        part = found.part(other)
+        later = part.narrow(axis, place, part.shape[axis] - place)
+        later.copy_(later.roll(1, dims=1 - axis) if part.shape[1 - axis] > 1 else later.flip(axis))
         return other
 
     call = episode.call

@@ -167,7 +167,7 @@ class Diary:
 
     def _loss(self, name: str) -> Callable[..., None]:
         def called(result: Any, *arguments: Any) -> None:
-            if self.session.looking and self._calls and isinstance(result, Tensor) and result.numel() == 1:
+            if self.session.looking and self._calls and isinstance(result, Tensor) and result.numel() > 0:
                 with self.session.governor.look():
                     self._keep_loss(name, result, arguments, user_place(3))
 
@@ -179,10 +179,12 @@ class Diary:
         if number is None or way is None or any(t.grad_fn is not None for t in tensors_in(list(arguments[1:]))):
             return
         (call, path), steps = way
-        value = result.detach().clone()
-        function = getattr(functional, name)
+        function, rest = getattr(functional, name), arguments[1:]
+        if result.numel() > 1:  # terms that are averaged afterwards: if otherwise, another value comes out of it
+            rest = tuple("mean" if one == "none" and isinstance(one, str) else one for one in rest)
+        value = result.detach().clone() if result.numel() == 1 else result.detach().mean()
         self._losses[number] = Episode(
-            self.session.step + 1, call, path, steps, function, name, place, arguments[1:], value, value
+            self.session.step + 1, call, path, steps, function, name, place, rest, value, value
         )
 
     def _backward(self, tensors: Any, *_: Any) -> None:

@@ -51,7 +51,12 @@ def number_of(tensor: Tensor) -> int | None:
 
 def route(start: Mapping[int, Any], given: Tensor) -> tuple[Any, tuple[Step, ...]] | None:
     """The entry of `start` (by operation number) that the tensor comes from, and the steps from there to it."""
-    node, steps = given.grad_fn, list[Step]()
+    return route_from(start, given.grad_fn)
+
+
+def route_from(start: Mapping[int, Any], node: Any) -> tuple[Any, tuple[Step, ...]] | None:
+    """The same of the operation that made a tensor."""
+    steps = list[Step]()
     for _ in range(LONGEST):
         if node is None:
             return None
