@@ -49,7 +49,7 @@ KINDS: Mapping[str, frozenset[str]] = {
         "batch norm on tiny batches": "batchnorm-on-tiny-batches",
         "argument in wrong slot": "argument-in-wrong-slot",
         "evaluated in training mode": "eval-mode-missing",
-        "training mode not restored": "training-mode-not-restored",
+        "training mode not restored": "training-mode-not-restored batchnorm-without-statistics",
         "dropout always on": "dropout-always-on",
         "too much dropout": "too-much-dropout",
         "gradients clipped to nothing": "clipped-nearly-always",

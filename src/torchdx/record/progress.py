@@ -25,6 +25,13 @@ LATEST = 10
 LEAVES = 0.9
 """Share of what knowing nothing costs at which the loss has left it."""
 
+UNSURE, ROUGH = 0.1, 10
+"""Standard error of the last losses, over what the training began with, beyond which more of them are averaged, and how
+many: one batch of targets with a heavy tail costs half as much as another, or three times."""
+
+TOLD_BY = 200
+"""Targets of an evaluation whose squared error tells more than so rough a loss of batches does."""
+
 OTHER = 1.5
 """Times the loss's own value that an objective of more terms may be and still be measured by the loss's scale."""
 
@@ -100,10 +107,12 @@ def progress_of(record: Record) -> Progress:
     begin, end = finite.steps[0], finite.steps[-1]
     third = (end - begin) // 3
     earlier, later = _over(finite, begin + third, end - third), _over(finite, end - third + 1, end)
+    first = finite.earliest(min(window, EARLIEST)).mean
+    latest = _over(finite, end - max(LATEST, (end - begin) // 20), end)
     return Progress(
         start=finite.first,
-        first=finite.earliest(min(window, EARLIEST)).mean,
-        last=_over(finite, end - max(LATEST, (end - begin) // 20), end).mean,
+        first=first,
+        last=_rough_end(record, finite, prior) if _is_rough(finite, latest, prior or first) else latest.mean,
         best=min(means),
         worst=max(means),
         earlier=earlier.mean,
@@ -115,6 +124,25 @@ def progress_of(record: Record) -> Progress:
         plain=scale is not None,
         waited=_waited(finite, prior),
     )
+
+
+def _is_rough(series: Series, latest: Series, base: float) -> bool:
+    """Do the latest losses lie so far apart that the mean of so few of them says little?"""
+    usual = series.latest(ROUGH)
+    error = usual.error * math.sqrt(len(usual) / len(latest))
+    return len(series) > 2 * ROUGH and base > 0 and math.isfinite(error) and error > UNSURE * base
+
+
+def _rough_end(record: Record, series: Series, prior: float | None) -> float:
+    """Where such a loss ended: as the mean of more batches, or as an evaluation tells that saw nothing learnt."""
+    mean = series.latest(ROUGH).mean
+    told = [
+        look["value"] / look["target"]["std"] ** 2
+        for use in record.losses
+        for look in use.calls("eval")
+        if use.function == "mse_loss" and look["target"].get("std") and math.prod(look["target"]["shape"]) >= TOLD_BY
+    ]
+    return max(mean, prior * min(told[-1], 1.0)) if prior and told and told[-1] > LEAVES else mean
 
 
 def main_loss(record: Record) -> LossUse | None:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
 from torchdx.source.index import FUNCTIONS, Binding, last_word
-from torchdx.source.values import Instance
+from torchdx.source.values import Instance, literal
 
 if TYPE_CHECKING:
     from torchdx.source.file import SourceFile
@@ -53,14 +53,64 @@ def choices(program: Program) -> Iterator[Choice]:
                             yield Choice(file, test, value, best, greater is not turned)
 
 
-def _comparisons(program: Program, file: SourceFile, test: ast.expr) -> Iterator[ast.Compare]:
-    if isinstance(test, ast.Name):
-        found = program.names.binding(file, test)
-        value = found.value if isinstance(found, Binding) and found.how == "assign" else None
-        test = value if value is not None and not isinstance(value, ast.Name) else test
-    for part in test.values if isinstance(test, ast.BoolOp) else [test]:
+def _comparisons(program: Program, file: SourceFile, test: ast.expr, depth: int = 0) -> Iterator[ast.Compare]:
+    """The comparisons that it comes down to, in the mode that the program asks for where there are several."""
+    if depth > 4 or not _is_of_mode(program, file, test):
+        return
+    for part in _parts(program, file, test):
         if isinstance(part, ast.Compare) and len(part.ops) == 1 and isinstance(part.ops[0], _ORDERS):
             yield part
+        elif isinstance(part, (ast.BoolOp, ast.IfExp, ast.Name)):
+            yield from _comparisons(program, file, part, depth + 1)
+
+
+def _parts(program: Program, file: SourceFile, test: ast.expr) -> list[ast.expr]:
+    if isinstance(test, ast.Name):
+        bindings = program.names.visible(file.scope_of(test), test.id)[1]
+        values = [one.value for one in bindings if one.how == "assign" and one.value and not one.steps]
+        return [one for one in values if _is_of_mode(program, file, one)] if len(values) == len(bindings) else []
+    if isinstance(test, ast.IfExp):
+        asked = _holds(program, file, test.test)
+        return [] if asked is None else [test.body if asked else test.orelse]
+    if isinstance(test, ast.BoolOp):
+        asked_all = [_holds(program, file, part) for part in test.values]
+        unknown = any(one is None and _asks_mode(part) for one, part in zip(asked_all, test.values, strict=True))
+        return [] if unknown or (False in asked_all and isinstance(test.op, ast.And)) else test.values
+    return [test]
+
+
+def _is_of_mode(program: Program, file: SourceFile, node: ast.expr) -> bool:
+    """Do all the questions of a mode around it, down to its function, have the answer that leads to it?"""
+    inner: ast.AST = node
+    while (outer := file.index.parents.get(inner)) is not None and not isinstance(outer, FUNCTIONS):
+        if isinstance(outer, ast.If) and inner is not outer.test:
+            asked = _holds(program, file, outer.test)
+            if asked is (inner in outer.orelse) or (asked is None and _asks_mode(outer.test)):
+                return False
+        inner = outer
+    return True
+
+
+def _asks_mode(test: ast.expr) -> bool:
+    """Is something held against a word?"""
+    sides = [test.left, *test.comparators] if isinstance(test, ast.Compare) else []
+    return any(isinstance(side, ast.Constant) and isinstance(side.value, str) for side in sides)
+
+
+def _holds(program: Program, file: SourceFile, test: ast.expr) -> bool | None:
+    """Is what is held against a word that word? None where that is not known, or something else is asked."""
+    if isinstance(test, ast.UnaryOp) and isinstance(test.op, ast.Not):
+        inner = _holds(program, file, test.operand)
+        return None if inner is None else not inner
+    if isinstance(test, (ast.Name, ast.Attribute)):
+        known = literal(program.evaluate(file, test))
+        return known if isinstance(known, bool) else None
+    if not (isinstance(test, ast.Compare) and _asks_mode(test) and isinstance(test.ops[0], (ast.Eq, ast.NotEq))):
+        return None
+    one, other = (literal(program.evaluate(file, side)) for side in (test.left, test.comparators[0]))
+    if not isinstance(one, str) or not isinstance(other, str):
+        return None
+    return (one == other) is isinstance(test.ops[0], ast.Eq)
 
 
 def _assigned(branch: list[ast.stmt]) -> Iterator[tuple[ast.expr, ast.expr]]:

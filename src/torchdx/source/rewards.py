@@ -10,11 +10,12 @@ from functools import cached_property
 from typing import TYPE_CHECKING, TypeAlias
 
 from torchdx.source.definitions import UserFunction
+from torchdx.source.earning_words import LOGS, LOSSES, MEANS, SAME, SEVERING, TIMES
+from torchdx.source.effects import without_gradient
 from torchdx.source.expressions import Call
 from torchdx.source.flow import reaching
 from torchdx.source.index import FUNCTIONS, Binding, last_word, word_of
-from torchdx.source.reading import words
-from torchdx.source.signs import NONE, Held, Part, averaged, flat, joined, part_of, turned, union, unpacked
+from torchdx.source.signs import NONE, Held, Part, averaged, flat, joined, part_of, severed, turned, union, unpacked
 from torchdx.source.stores import JOINS, Store, stores_by_word
 from torchdx.source.values import literal
 
@@ -35,18 +36,6 @@ OTHER = re.compile(
 
 _NO_REWARD = re.compile(rf"{OTHER.pattern}|done|alive|term|trunc|over|^_|info|obs|state", re.IGNORECASE)
 
-SAME = words(
-    "sum stack cat concat concatenate vstack hstack tensor as_tensor FloatTensor array asarray list tuple detach clone "
-    "cpu cuda to float double half view reshape squeeze unsqueeze flatten contiguous numpy item tolist expand flip "
-    "expand_as repeat transpose permute t reversed clamp clip clamp_min clamp_max minimum maximum min max where exp "
-    "scale nan_to_num gather index_select take_along_dim take_along_axis masked_select cumsum softmax tanh deque iter "
-    "sorted tqdm from_numpy requires_grad_ type_as masked_fill copy ravel flipud discount_cumsum unbind split chunk "
-    "pop get narrow unfold roll"
-)
-MEANS = words("mean nanmean average median masked_mean")
-TIMES = words("mul multiply dot matmul inner einsum mv mm bmm vdot mul_")
-LOGS = words("log_softmax logsigmoid")
-LOSSES = words("cross_entropy nll_loss binary_cross_entropy binary_cross_entropy_with_logits")
 MOST, DEEPEST = 20000, 60
 
 Given: TypeAlias = Mapping[str, Held]
@@ -215,7 +204,8 @@ class Rewards:
 
     def _stored(self, file: SourceFile, node: ast.Attribute, given: Given | None) -> Held:
         if node.attr in ("T", "mT", "data", "values"):
-            return self.held(file, node.value, given)
+            held = self.held(file, node.value, given)
+            return severed(held) if node.attr == "data" else held
         return _marked(self._kept(node.attr), node.attr)
 
     def _kept(self, word: str) -> Held:
@@ -269,7 +259,7 @@ class Rewards:
         word = last_word(node)
         owner = node.func.value if isinstance(node.func, ast.Attribute) else None
         if word in ("log_prob", "log_probs") or word in LOGS:
-            return frozenset({Part("log-probability")})
+            return frozenset({Part("log-probability", cut=without_gradient(Call(self.program, file, node)))})
         if word in LOSSES:
             return frozenset({Part("log-probability", -1)})
         inside = [self.held(file, arg, given) for arg in node.args]
@@ -300,7 +290,8 @@ class Rewards:
             return own
         if word in SAME:
             parts = [one for one in (before, *inside) if flat(one)]
-            return parts[0] if len(parts) == 1 else union(parts)
+            held = parts[0] if len(parts) == 1 else union(parts)
+            return severed(held) if word in SEVERING or (word == "float" and owner is None) else held
         return tuple(inside) if word[:1].isupper() and len(inside) > 1 else NONE
 
     def _logarithm(self, node: ast.Call, owner: ast.expr | None) -> Held:

@@ -10,12 +10,16 @@ What = Literal["log-probability", "reward", "product"]
 
 
 class Part(NamedTuple):
-    """A log-probability, a reward, or their product, the sign it enters with, and whether it is a mean of many."""
+    """A log-probability, a reward, or their product, the sign it enters with, and whether it is a mean of many.
+
+    `cut` is a log-probability without a gradient, or its product.
+    """
 
     what: What
     sign: int = 1
     averaged: bool = False
     product: ast.AST | None = None
+    cut: bool = False
 
 
 Held: TypeAlias = "frozenset[Part] | tuple[Held, ...]"
@@ -32,6 +36,13 @@ def turned(held: Held) -> Held:
     if isinstance(held, tuple):
         return tuple(turned(one) for one in held)
     return frozenset(part._replace(sign=-part.sign) for part in held)
+
+
+def severed(held: Held) -> Held:
+    """Without a gradient."""
+    if isinstance(held, tuple):
+        return tuple(severed(one) for one in held)
+    return frozenset(part._replace(cut=part.what != "reward") for part in held)
 
 
 def union(several: Iterable[Held]) -> Held:
@@ -72,7 +83,7 @@ def joined(operator: ast.operator, left: Held, right: Held, node: ast.AST) -> He
         return left if one else right
     found = {part for part in one | other if part.what == "product"}
     for a in one:
-        found |= {Part("product", a.sign * b.sign, False, node) for b in other if _is_pair(a, b)}
+        found |= {Part("product", a.sign * b.sign, False, node, a.cut or b.cut) for b in other if _is_pair(a, b)}
     if found:
         return frozenset(found)
     kinds = {part.what for part in one | other}
@@ -88,7 +99,7 @@ def _difference(one: frozenset[Part], other: frozenset[Part]) -> frozenset[Part]
     gains = [{part for part in side if part.what == "reward"} for side in (one, other)]
     rest = frozenset(part for part in one if part.what != "reward")
     if not any(part.what == "log-probability" for part in one):
-        rest |= flat(turned(frozenset(part for part in other if part.what != "reward")))
+        rest |= flat(turned(frozenset(part for part in other if part.what != "reward" and not part.cut)))
     else:
         rest |= flat(turned(frozenset(part for part in other if part.what == "product")))
     averaged = [bool(side) and all(part.averaged for part in side) for side in gains]

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 _ONE_BY_ONE = words("parameters buffers")
 _NAMED = words("named_parameters named_buffers")
 _PASSES_ON = words("clone detach to cpu cuda float double half")
+_PUTS = words("append appendleft insert add put extend")
 
 
 @walk(False)
@@ -144,6 +145,35 @@ def kept_by_a_name_alone(file: SourceFile) -> Iterator[tuple[ast.Assign, ast.Nam
             known = name.id in given or name.id in outside
             if known and name.id not in scope.foreign and _makes_weights(file, node.value) and _is_last(file, node):
                 yield node, name
+
+
+def copies_of_itself(program: Program) -> Iterator[tuple[SourceFile, ast.Assign]]:
+    """Names that are bound, every so many rounds, to a copy of what they stand for, and to nothing else there.
+
+    None that is kept anywhere: there, a copy is what later changes are kept from.
+    """
+    for call in program.calls("copy.deepcopy"):
+        file, around = call.file, call.file.enclosing(call.node, ast.If)
+        if not isinstance(around, ast.If) or len(around.body) != 1 or around.orelse or not call.node.args:
+            continue
+        lost, name = around.body[0], file.text_of(call.node.args[0])
+        if not isinstance(lost, ast.Assign) or lost.value is not call.node or file.text_of(lost.targets[0]) != name:
+            continue
+        counts = any(isinstance(one, ast.Mod) for one in ast.walk(around.test))
+        scope = file.enclosing(lost, ast.FunctionDef, ast.AsyncFunctionDef) or file.tree
+        if counts and scope is not None and file.enclosing(lost, ast.For, ast.While) and not _is_kept(scope, name):
+            yield file, lost
+
+
+def _is_kept(scope: ast.AST, name: str) -> bool:
+    """Is it put into a collection, or given another name?"""
+    for node in ast.walk(scope):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+            if node.func.attr in _PUTS and any(ast.unparse(one) == name for one in node.args):
+                return True
+        elif isinstance(node, ast.Assign | ast.Return) and node.value is not None and ast.unparse(node.value) == name:
+            return True
+    return False
 
 
 def _makes_weights(file: SourceFile, node: ast.expr) -> bool:

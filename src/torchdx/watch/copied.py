@@ -1,4 +1,4 @@
-"""Which columns of a table of inputs are, but for scale and offset, columns of the targets."""
+"""Which columns of a table of inputs are, but for their scale, columns of the targets."""
 
 from __future__ import annotations
 
@@ -13,6 +13,9 @@ EXACT = 1e-8
 FEWEST = 4
 """Rows in which both columns must differ from their commonest value, so that flags are not alike by chance."""
 
+VARIED = 24
+"""Different values of a column from which it can be told that it rises, or falls, wherever another one rises."""
+
 MOST = 256
 """Columns of a table that is looked at."""
 
@@ -24,7 +27,20 @@ def copied(inputs: Sequence[Tensor], targets: Tensor) -> set[tuple[int, int]] | 
         return None
     one, other = (_standard(rows.detach().double()) for rows in (tables[0], targets))
     alike = (one.T @ other).square() > 1 - EXACT
+    alike |= _rising(tables[0].detach().double(), targets.detach().double())
     return {(int(column), int(target)) for column, target in alike.nonzero().tolist()}
+
+
+def _rising(inputs: Tensor, targets: Tensor) -> Tensor:
+    """Which columns never fall, or never rise, where a target rises: it was put on another scale, as by a logarithm."""
+    found = torch.zeros(inputs.shape[1], targets.shape[1], dtype=torch.bool)
+    varied = torch.tensor([len(column.unique()) >= VARIED for column in inputs.T])
+    for place, target in enumerate(targets.T):
+        if len(target.unique()) >= VARIED and bool(varied.any()):
+            steps = inputs[target.argsort(stable=True)].diff(dim=0)
+            steps = steps[target.sort(stable=True).values.diff() > 0]
+            found[:, place] = varied & ((steps >= 0).all(0) | (steps <= 0).all(0))
+    return found
 
 
 def _standard(rows: Tensor) -> Tensor:

@@ -6,12 +6,9 @@ the copy is called a few times more, with some inputs replaced: the program itse
 
 from __future__ import annotations
 
-import argparse
 import logging
 import time
-import types
 from dataclasses import dataclass, field, replace
-from functools import partial
 from typing import Any
 
 import torch
@@ -22,15 +19,15 @@ from torchdx.watch.deep.dependency import batch_mixing, future_leak
 from torchdx.watch.deep.diary import Diary, Subject, state_of
 from torchdx.watch.deep.episode import CannotKeep, Episode
 from torchdx.watch.deep.padding import Padding, padding_counted, padding_of
-from torchdx.watch.deep.route import number_of
+from torchdx.watch.deep.route import leads_to, number_of
 from torchdx.watch.deep.specimen import CannotReplay, Specimen, apart, duplicate
 from torchdx.watch.deep.unmasked import padding_unmasked
 from torchdx.watch.errors import errors_in
 from torchdx.watch.models import Models, walk
 from torchdx.watch.places import user_place
+from torchdx.watch.plainness import is_plain
 from torchdx.watch.reach import is_contained
 from torchdx.watch.session import Session
-from torchdx.watch.tensors import SIMPLE
 
 LARGEST = 16 << 20
 """Bytes of state, or of a batch, of the largest that is copied."""
@@ -53,11 +50,6 @@ PADDED = 3
 SHARE, LITTLE = 0.01, 0.04
 """Of the run's time, what the experiments may take; or seconds of the processor, if that is more."""
 
-_OWN = frozenset(vars(nn.Module()))
-_HARMLESS = (*SIMPLE, complex, bytes, type, types.FunctionType, Tensor, nn.Module, torch.dtype, torch.device)
-_ROOMS = (argparse.Namespace, types.SimpleNamespace)
-_MOST = 64
-
 
 @dataclass
 class Kept:
@@ -68,6 +60,8 @@ class Kept:
     seconds: float
     formula: bool = False
     """Is the loss one written by hand, so that only the model's output is known?"""
+    weighed: bool = False
+    """Are the loss's terms picked or weighed by the program itself, so that some places may not count?"""
     padding: Padding | None = None
     state: dict[str, Tensor] = field(default_factory=dict)
     """Of a model that is given padding: its own tensors, which will be what was learnt."""
@@ -84,6 +78,8 @@ class Dependence(Diary):
         self._looks = 0
         self._began = self._seconds = 0.0
         self._output: Tensor | None = None
+        self._outputs: dict[int, Tensor] = {}
+        self._are_towers = False
         session.at_end.append(self._end)
 
     def _opens(self) -> None:
@@ -94,6 +90,7 @@ class Dependence(Diary):
     def _closes(self) -> None:
         super()._closes()
         self.subjects.clear()
+        self._outputs.clear()
         self._output = None
 
     def _begins(self, module: nn.Module, inputs: tuple[Any, ...]) -> None:
@@ -103,7 +100,10 @@ class Dependence(Diary):
     def _ends(self, args: Any, kwargs: Any, output: Any) -> None:
         self._seconds = time.thread_time() - self._began
         super()._ends(args, kwargs, output)
-        self._output = output if isinstance(output, Tensor) and number_of(output) is not None else None
+        number = number_of(output) if isinstance(output, Tensor) else None
+        self._output = output if number is not None else None
+        if number is not None:
+            self._outputs[number] = output
 
     def _meet(self, module: nn.Module) -> None:
         if id(module) not in self.subjects:
@@ -111,6 +111,10 @@ class Dependence(Diary):
 
     def _keep_objective(self, root: Tensor) -> None:
         super()._keep_objective(root)
+        if self._losses:
+            self._keep_weighed(root)
+        if len(self._calls) == 2 and not self._losses and not self._kept:
+            self._keep_towers()
         if self._losses or len(self._calls) != 1:
             return
         [(call, path)] = self._calls.values()  # of a loss written by hand only the model's output is known
@@ -136,7 +140,33 @@ class Dependence(Diary):
         if episode.samples == len(output):
             self._keep(subject, episode)
 
-    def _keep(self, subject: Subject, episode: Episode) -> None:
+    def _keep_weighed(self, root: Tensor) -> None:
+        """Keep the step where terms of one loss, several of each sample, are picked or weighed before the mean."""
+        [(number, episode), *others] = self._losses.items()
+        subject, target = self.subjects.get(id(episode.call.module)), episode.target
+        by_place = episode.name in ("cross_entropy", "nll_loss") and target is not None
+        if others or subject is None or subject.number in self._kept or not by_place:
+            return
+        if target is not None and target.numel() > episode.samples and leads_to(root, number):
+            self._keep(subject, replace(episode, scale=root.detach().clone()), weighed=True)
+
+    def _keep_towers(self) -> None:
+        """Keep two models each of which gave a vector for every sample, which are compared with each other."""
+        told = [(*call, self._outputs.get(number)) for number, call in self._calls.items()]
+        sizes = {tuple(output.shape) for _, _, output in told if output is not None and output.is_floating_point()}
+        if len({id(call.module) for call, _, _ in told}) < 2 or len(sizes) != 1 or len(next(iter(sizes))) != 2:
+            return
+        self._are_towers = True
+        for call, path, output in told:
+            subject = self.subjects.get(id(call.module))
+            if subject is not None and output is not None:
+                value = _spread(output.detach(), "mean")
+                told_of = (self.session.step + 1, call, path, (), _spread, "", user_place(5), ("mean",), value, value)
+                episode = Episode(*told_of)
+                if len(episode.inputs) == 1 and episode.samples == len(output):
+                    self._keep(subject, episode)
+
+    def _keep(self, subject: Subject, episode: Episode, weighed: bool = False) -> None:
         """Copy the model as it is now, before the step, if that is cheap and harms nobody."""
         known = self._kept.get(subject.number)
         if known is not None and known.padding is not None:
@@ -146,7 +176,7 @@ class Dependence(Diary):
         size = sum(tensor.numel() * tensor.element_size() for tensor in state_of(subject.module).values())
         if size > LARGEST or episode.bytes > LARGEST or not is_contained(subject.module):
             return
-        if not all(map(_is_plain, (m for _, m in walk(subject.module)))):
+        if not all(map(is_plain, (m for _, m in walk(subject.module)))):
             return
         try:
             twin, kept = duplicate(subject.module), episode.kept()
@@ -157,7 +187,8 @@ class Dependence(Diary):
         state = {name: tensor.detach() for name, tensor in state_of(twin).items()}
         copied = Subject(twin, subject.number, subject.began, state, kept)
         copied.latest.append(kept)
-        found = Kept(copied, numbers, self._seconds, episode.function is _spread, padding_of(kept))
+        padding = None if weighed or self._are_towers else padding_of(kept)
+        found = Kept(copied, numbers, self._seconds, episode.function is _spread, weighed, padding)
         if found.padding is not None:
             found.state, found.places = state_of(subject.module), {found.padding.places}
         self._kept[subject.number] = found
@@ -190,20 +221,23 @@ class Dependence(Diary):
             self.session.write("padding", **_padding_counted(kept, specimen))
         if taken * share * CALLS > allowed:
             return
+        if all(not tensor.dim() or tensor.shape[0] == first.samples for tensor in first.inputs):
+            specimen.episodes = [first.part(SAMPLES)]
+        if self._are_towers and not _mixes(specimen):
+            return
         told = {"module": kept.subject.number, "fn": first.name, "site": first.place, "steps": [first.step]}
         self.session.write(
             "replay", **told, samples=[first.samples], targets=_targets(first), **({} if kept.formula else checked)
         )
-        if all(not tensor.dim() or tensor.shape[0] == first.samples for tensor in first.inputs):
-            specimen.episodes = [first.part(SAMPLES)]
         for name, experiment in _EXPERIMENTS.items():
-            if kept.formula and experiment is not batch_mixing:
+            if (kept.formula and experiment is not batch_mixing) or (kept.weighed and experiment is target_given):
                 continue
             try:
                 found = experiment(specimen)
             except Exception as problem:
                 found = {"why": f"the experiment failed ({type(problem).__name__})"}
-            self.session.write(name, **found)
+            if not (kept.weighed and found.get("before")):  # of a place that does not count the future may be known
+                self.session.write(name, **found)
 
 
 _EXPERIMENTS = {"batch_mixing": batch_mixing, "future_leak": future_leak, "target_given": target_given}
@@ -221,6 +255,14 @@ def _padding_counted(kept: Kept, specimen: Specimen) -> dict[str, Any]:
     return told | unmasked | {"batches": sorted(kept.places)}
 
 
+def _mixes(specimen: Specimen) -> bool:
+    """Does one of two towers mix samples? Of one that does not nothing is told, so that the other is heard."""
+    try:
+        return bool(batch_mixing(specimen).get("other"))
+    except Exception:
+        return False
+
+
 def _spread(given: Tensor, reduction: str) -> Tensor:
     """A model's output in the place of a loss: each number of it is a term."""
     return given.double().square().mean() if reduction == "mean" else given
@@ -232,26 +274,3 @@ def _targets(episode: Episode) -> list[int] | None:
 
 def _is_shared() -> bool:
     return torch.distributed.is_available() and torch.distributed.is_initialized()
-
-
-def _is_plain(module: nn.Module) -> bool:
-    """Can it be copied without copying, or calling, anything but the model?"""
-    if type(module).__module__.startswith("torch.nn."):
-        return True
-    ways = ("__deepcopy__", "__getstate__", "__reduce_ex__")
-    own = any(getattr(type(module), way, None) is not getattr(nn.Module, way, None) for way in ways)
-    return not own and all(_is_harmless(thing) for name, thing in vars(module).items() if name not in _OWN)
-
-
-def _is_harmless(thing: Any, depth: int = 0) -> bool:
-    if isinstance(thing, _HARMLESS):
-        return True
-    if depth > 2:
-        return False
-    if isinstance(thing, list | tuple | set | frozenset):
-        return len(thing) <= _MOST and all(map(partial(_is_harmless, depth=depth + 1), thing))
-    if isinstance(thing, dict):
-        return len(thing) <= _MOST and all(map(partial(_is_harmless, depth=depth + 1), thing.values()))
-    if type(thing) in _ROOMS or hasattr(type(thing), "__dataclass_fields__"):
-        return _is_harmless(vars(thing), depth)
-    return type(thing) is types.BuiltinFunctionType

@@ -14,7 +14,7 @@ from torchdx.watch.masks import Masks
 from torchdx.watch.models import Models
 from torchdx.watch.pairs import Pairs
 from torchdx.watch.places import user_place
-from torchdx.watch.recurrence import Cell, cell_gate, forget_gates, horizon
+from torchdx.watch.recurrence import Cell, cell_gate, forget_gates, horizon, is_looked_back_on
 from torchdx.watch.rivals import Rivals
 from torchdx.watch.session import Session
 from torchdx.watch.signal import Signal
@@ -168,14 +168,14 @@ class Outputs:
         activation, again = isinstance(module, _MODULE_ACTIVATIONS), key in self._rows
         if not (activation and again):  # one activation module may serve after several layers
             self._last = (key, activation or again)
+        if isinstance(module, nn.LSTM | nn.GRU) and not again:
+            self._look_back(number, module, inputs[0] if inputs else given, output)
         if again or not is_plain(tensor) or len(self._rows) >= _MOST_LAYERS:
             return
         self._tell_input(number, module, inputs, output)
         self._keep(key, tensor, isinstance(module, _UNITS))
         if activation and tensor.grad_fn is not None:
             self._activations[tensor.grad_fn._sequence_nr()] = key
-        if isinstance(module, nn.LSTM | nn.GRU):
-            self._look_back(number, module, given, output)
 
     def _tell_input(self, number: int, module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
         """What the model as a whole was given, and its first layer if that was another thing.
@@ -275,13 +275,13 @@ class Outputs:
             self._count_dead(key, result.detach())
         return key
 
-    def _look_back(self, number: int, module: nn.LSTM | nn.GRU, given: Tensor | None, output: Any) -> None:
-        if given is None or given.device.type != "cpu" or not isinstance(output, tuple):
-            return  # where it is not as torch gives it, a subclass has its own way
+    def _look_back(self, number: int, module: nn.LSTM | nn.GRU, given: Any, output: Any) -> None:
+        if not is_looked_back_on(given, output):
+            return
         told = forget_gates(module, given, output[0])
         if told:
             self.session.write("recurrent", step=self.session.step + 1, module=number, **told)
-        if given.requires_grad and told.get("length", 0) > 1:
+        if isinstance(given, Tensor) and given.requires_grad and told.get("length", 0) > 1:
             given.register_hook(self._reaches_back(number, module))
 
     def _reaches_back(self, number: int, module: nn.LSTM | nn.GRU) -> Callable[[Tensor], None]:

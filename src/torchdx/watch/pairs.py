@@ -17,7 +17,7 @@ from torch.nn import functional
 
 from torchdx.watch.copied import copied
 from torchdx.watch.errors import errors_in
-from torchdx.watch.laid import laid
+from torchdx.watch.laid import Laid
 from torchdx.watch.losses import FUNCTIONS
 from torchdx.watch.places import Place, user_place
 from torchdx.watch.relation import FEATURES, related, views
@@ -145,7 +145,7 @@ class Pairing:
         self._views: list[Tensor] = []
         self._targets: list[Tensor] = []
         self._form: tuple[Any, ...] = ()
-        self._laid = [0, 0, 0]
+        self._laid = Laid()
         self._copied: set[tuple[int, int]] | None = None
         self._tables = 0
         self._columns = [0, 0]
@@ -157,8 +157,8 @@ class Pairing:
         count = target.shape[0]
         rows = (torch.arange(min(ROWS, count)) * count // min(ROWS, count) + self._looks) % count
         self._looks += 1
-        if inputs[0].dim() == 4 and target.dim() > 2 and sum(self._laid) < LAID:
-            self._laid = [a + b for a, b in zip(self._laid, laid(inputs[0][rows], target.detach()[rows]), strict=True)]
+        if inputs[0].dim() == 4 and target.dim() > 2 and self._laid.counts[0] < LAID:
+            self._laid.add(inputs[0][rows], target.detach()[rows])
         targets = _columns(target.detach()[rows], _TARGETS).double()
         seen = [_some(one, rows) for one in inputs]
         self._compare(seen, targets)
@@ -192,8 +192,8 @@ class Pairing:
         told: dict[str, Any] = {"judged": len(targets), "related": found} if found else {}
         if self._copied:
             told["copied"], told["looks"], told["columns"] = sorted(self._copied), self._tables, self._columns
-        if any(self._laid):
-            told["laid"] = self._laid
+        if any(self._laid.counts):
+            told["laid"] = self._laid.counts
         if self.by_hand:
             far = targets - targets.mean(0)
             told["blind"] = float(far.square().mean() if self.name == "mse_loss" else far.abs().mean())

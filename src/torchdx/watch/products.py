@@ -43,6 +43,23 @@ def operands(node: Any) -> list[tuple[Tensor | None, int, Any]]:
     return found
 
 
+def cosine(node: Any) -> Any:
+    """The products of a cosine, which are divided by both lengths afterwards; None of anything else."""
+    below = [made for made, _ in node.next_functions]
+    if node.name() != "DivBackward0" or None in below or below[0].name() != "SumBackward1":
+        return None
+    sides, length = operands(below[0]), saved(node, "_saved_other")
+    if length is None or length.device.type != "cpu" or len(sides) != 2 or length.numel() < 2:
+        return None
+    wanted = torch.ones(())
+    for vectors, axis, _ in sides:
+        if vectors is None or vectors.dim() < 2 or vectors.numel() > LARGEST or vectors.shape[axis] < 2:
+            return None
+        wanted = wanted * vectors.detach().norm(dim=axis)
+    fits = wanted.numel() == length.numel() and torch.allclose(wanted.flatten(), length.detach().flatten(), rtol=_ALIKE)
+    return below[0] if fits else None
+
+
 def normalised(node: Any) -> Tensor | None:
     """What a division gave whose operands are kept, where only its result is not."""
     if node is None or node.name() != "DivBackward0":

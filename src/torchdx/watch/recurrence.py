@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.rnn import PackedSequence
 
 _SEQUENCES = 8
 
@@ -23,15 +24,24 @@ def cell_gate(module: Cell, length: int) -> dict[str, Any]:
     return {"length": length, "cell": type(module).__name__, "forget_bias": [float(both.mean())]}
 
 
-def forget_gates(module: nn.LSTM | nn.GRU, given: Tensor, output: Tensor) -> dict[str, Any]:
+def is_looked_back_on(given: Any, output: Any) -> bool:
+    """Are they a sequence and what torch itself gives for it, on the processor? A subclass may have its own way."""
+    values = given.data if isinstance(given, PackedSequence) else given
+    plain = type(values) is Tensor or isinstance(values, nn.Parameter)
+    return plain and values.device.type == "cpu" and isinstance(output, tuple) and len(output) == 2
+
+
+def forget_gates(module: nn.LSTM | nn.GRU, given: Tensor | PackedSequence, output: Any) -> dict[str, Any]:
     """The forget-gate bias of every layer and, for a single-layer LSTM, what its forget gates do to a memory.
 
     With f_t the forget gate, a memory cell keeps the share f_1 f_2 ... f_T over T steps. Told are `forget_bias` (mean
     of b_ih + b_hh over the gate, one a layer), `length` T, `forget` (geometric mean of f), and `keeps` (the largest
     share that any unit keeps over the sequence). `given` is (T, N, I), or (N, T, I) with batch_first; `output` alike.
+    Of packed sequences T is the longest, and only biases are told.
     """
     hidden = module.hidden_size
-    told: dict[str, Any] = {"length": given.shape[1 if module.batch_first and given.dim() == 3 else 0]}
+    lengths = given.batch_sizes.shape if isinstance(given, PackedSequence) else given.shape
+    told: dict[str, Any] = {"length": lengths[1 if module.batch_first and len(lengths) == 3 else 0]}
     told["cell"] = type(module).__name__
     if module.bias:
         gate = slice(hidden, 2 * hidden)
@@ -39,8 +49,8 @@ def forget_gates(module: nn.LSTM | nn.GRU, given: Tensor, output: Tensor) -> dic
             float((getattr(module, f"bias_ih_l{k}") + getattr(module, f"bias_hh_l{k}"))[gate].detach().mean())
             for k in range(module.num_layers)
         ]
-    plain = module.num_layers == 1 and not module.bidirectional and not module.proj_size and given.dim() == 3
-    if plain and given.dtype == module.weight_ih_l0.dtype:
+    plain = module.num_layers == 1 and not module.bidirectional and not module.proj_size and len(lengths) == 3
+    if plain and isinstance(given, Tensor) and given.dtype == module.weight_ih_l0.dtype:
         told |= _memory(module, given.detach(), output.detach())
     return told
 

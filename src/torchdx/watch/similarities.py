@@ -9,13 +9,13 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from torchdx.watch.lineage import VIEWS
 from torchdx.watch.lines import Lines
 from torchdx.watch.mixtures import axis_of
 from torchdx.watch.pace import Pace
 from torchdx.watch.penalties import FORWARD
 from torchdx.watch.places import Place, user_place
-from torchdx.watch.products import LARGEST, normalised, operands, product
+from torchdx.watch.products import LARGEST, product
+from torchdx.watch.pulls import SAME, pulled
 from torchdx.watch.session import Session
 from torchdx.watch.tensors import number, saved
 
@@ -25,9 +25,6 @@ _MOST_MISSED = 12
 
 _OUT = 1e4
 """Logits that lie so far below a row's greatest are masked."""
-
-_PARTS = ("T", "Transpose", "Permute", "MaskedFill", "MaskedSelect", "Index", "Slice", "Select", "Gather", "Expand")
-_SAME = tuple(f"{name}Backward" for name in (*VIEWS, *_PARTS, "Add", "Sub", "Diagonal", "Split", "Unbind"))
 
 
 class Flat(NamedTuple):
@@ -98,82 +95,6 @@ def flats(root: Any) -> Iterator[Flat]:
                 queue.append(parent)
 
 
-def pulled(root: Any) -> list[float] | None:
-    """How alike the vectors are of each term, if all that is minimised are products of such vectors, with a minus.
-
-    Both sides are computed with a graph, and no factor is below zero: nothing pushes any two of them apart. Or all are
-    squared differences of two such sides.
-    """
-    ahead, found, budget = [(root, 1)], [], _NODES
-    while ahead:
-        node, sign = ahead.pop()
-        budget -= 1
-        name, below = node.name(), [parent for parent, _ in node.next_functions]
-        both = len(below) == 2 and None not in below
-        if not budget:
-            return None
-        if (alike := _alike(node)) is not None and sign < 0:
-            found.append(alike)
-        elif (near := _drawn_near(node)) is not None and sign > 0:
-            found.append(near)
-        elif name in ("AddBackward0", "SubBackward0") and float(node._saved_alpha) > 0:
-            signs = (sign, sign if name[0] == "A" else -sign)
-            ahead += [(one, own) for one, own in zip(below, signs, strict=True) if one is not None]
-        elif name in ("NegBackward0", "RsubBackward1", "RsubBackward0"):
-            ahead += [(one, -sign) for one in below if one is not None]
-        elif name in ("MulBackward0", "DivBackward0") and not both and (turn := _turn(node)):
-            ahead += [(one, sign * turn) for one in below if one is not None]
-        elif name.startswith((*_SAME, "Mean", "Sum", "Stack", "Cat")) and below and name[:3] not in ("Add", "Sub"):
-            ahead += [(one, sign) for one in below if one is not None]
-        else:
-            return None
-    return found or None
-
-
-def _drawn_near(node: Any) -> float | None:
-    """The same of vectors whose differences are squared, each of them computed with a graph."""
-    square = node.name() == "PowBackward0" and node._saved_exponent == 2
-    pair = node.next_functions[0][0] if square else node
-    if pair is None or pair.name() != ("SubBackward0" if square else "MseLossBackward0"):
-        return None
-    sides = [made for made, _ in pair.next_functions]
-    if None in sides:
-        return None
-    vectors = [*map(normalised, sides)] if square else [saved(pair, "_saved_self"), saved(pair, "_saved_target")]
-    known = [one for one in vectors if one is not None and one.dim() > 1 and one.shape[-1] > 1 < len(one)]
-    if len(known) < 2 or any(one.device.type != "cpu" or one.numel() > LARGEST for one in known):
-        return None
-    return min(_likeness(one, -1) for one in known)
-
-
-def _likeness(vectors: Tensor, axis: int) -> float:
-    """The length of their mean, over their own."""
-    rows = vectors.detach().float().movedim(axis, -1).reshape(-1, vectors.shape[axis])
-    return float(rows.mean(0).norm() / rows.norm(dim=1).mean())
-
-
-def _turn(node: Any) -> int:
-    """The sign of the numbers that are multiplied with, or divided by; 0 where they have several."""
-    first = node.next_functions[0][0] is not None
-    numbers = saved(node, "_saved_other" if first else "_saved_self")
-    if numbers is None or numbers.device.type != "cpu" or not numbers.numel() or (node.name()[0] == "D" and not first):
-        return 0
-    low, high = (float(end) for end in torch.aminmax(numbers.detach().float()))
-    return 1 if low >= 0 < high else -1 if high <= 0 > low else 0
-
-
-def _alike(node: Any) -> float | None:
-    """The length of the mean of the vectors that are multiplied, over their own, where both sides have a graph."""
-    if product(node) is None:
-        return None
-    means = []
-    for vectors, axis, made in operands(node):
-        if vectors is None or made is None:
-            return None
-        means.append(_likeness(vectors, axis))
-    return min(means)
-
-
 def _flat(node: Any) -> Flat | None:
     name = node.name()
     if name == "LogSoftmaxBackward0":
@@ -214,7 +135,7 @@ def _of_sum(node: Any) -> Flat | None:
         return None
     sizes = tuple(below._saved_self_sym_sizes)
     inner = below.next_functions[0][0]
-    while inner is not None and inner.name() in ("MulBackward0", *(f"{one}0" for one in _SAME)):
+    while inner is not None and inner.name() in ("MulBackward0", *(f"{one}0" for one in SAME)):
         parents = [parent for parent, _ in inner.next_functions if parent is not None]
         inner = parents[0] if len(parents) == 1 else None
     if inner is None or inner.name() != "ExpBackward0" or inner.next_functions[0][0] is None:
@@ -228,7 +149,7 @@ def _bare(node: Any) -> Any:
     """What made it, seen through views, parts, and shifts by what has no graph."""
     for _ in range(_DEEPEST):
         parents = [parent for parent, _ in node.next_functions if parent is not None]
-        if not node.name().startswith((*_SAME, "NegBackward")) or len(parents) != 1:
+        if not node.name().startswith((*SAME, "NegBackward")) or len(parents) != 1:
             break
         node = parents[0]
     return node

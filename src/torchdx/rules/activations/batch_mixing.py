@@ -54,7 +54,7 @@ def in_run(record: Record) -> Iterator[Finding | NotEnough]:
             yield NotEnough(record.experiments.why_not("batch_mixing"))
         return
     mixed = dict(readings(record)).get("MIXED", 0.0)
-    judged = _is_of_samples(record) or _is_crossed(record) or _is_put_together_wrongly(record)
+    judged = _is_of_samples(record) or _is_crossed(record) or _is_put_together_wrongly(record) or _is_compared(record)
     if mixed <= MIXED or not judged or _mixes_by_design(record):
         return
     layer = record.experiments.layer("batch_mixing")
@@ -114,6 +114,13 @@ def _is_put_together_wrongly(record: Record) -> bool:
     kinds = {one.cls for one in record.layers}
     recurrent = any(kind.startswith(_RECURRENT) for kind in kinds)
     return recurrent and shape[0] == targets[0] and targets[1] not in shape[:2] and targets[1] > 1
+
+
+def _is_compared(record: Record) -> bool:
+    """Is it one of two models the vectors of which are compared, each sample's with those of all others?"""
+    replay = record.experiments.replay
+    samples = max(replay.get("samples", ()), default=0)
+    return not replay.get("fn") and any(fact["classes"] == samples for fact in record.process.all("similarity"))
 
 
 def _mixes_by_design(record: Record) -> bool:

@@ -173,7 +173,7 @@ def readings(record: Record) -> Iterator[tuple[str, float]]:
         yield "TINY", median_high(starts)
         if record.progress.prior:
             yield "OVER", record.progress.first / record.progress.prior
-        else:
+        elif record.progress.last:
             yield "FELL", record.progress.first / record.progress.last
 
 

@@ -34,10 +34,18 @@ if TYPE_CHECKING:
 
 code, family, severity = "TDX501", "data", "error"
 needs = frozenset({"input"})
-explains = frozenset({"not-learning", "vanishing-gradient"})
+explains = frozenset({"not-learning", "vanishing-gradient", "unscaled-input", "initial-loss-off-scale"})
 
 NEAR = 0.01
 """How near to 1/255 the brightest value must come: any batch of pictures holds white, or nearly."""
+
+STANDARD, APART = 0.5, 5.0
+"""Mean of the inputs up to which they count as standardised, and the mean over deviation of what the model makes of
+them before its first layer from which it scales by other data. Of 145 healthy programs none changes standard inputs in
+such a way at all; magnitudes that are standardised twice read 16."""
+
+LOOKS = 3
+"""Looks at which it must be so."""
 
 ROW = 49
 """Numbers in a row from which a table is taken for flattened pictures (7 x 7 pixels)."""
@@ -112,7 +120,7 @@ def _in_compose(program: Program) -> Iterator[tuple[SourceFile, ast.expr, str]]:
 
 
 def in_run(record: Record) -> Iterator[Finding]:
-    """Models whose pictures were never brighter than 1/255, which is white divided twice."""
+    """Models whose pictures were never brighter than white divided twice, or that scale standard numbers again."""
     for facts in _given(record).values():
         if all(_is_dark(fact) for fact in facts) and _off_white(facts) < NEAR:
             yield Finding(
@@ -129,12 +137,46 @@ def in_run(record: Record) -> Iterator[Finding]:
                 severity="warning",
             )
 
+    for first, second in _twice(record):
+        yield Finding(
+            message=f"the model is given numbers of mean {first['mean']:.2g} and deviation {first['std']:.2g}, and "
+            f"scales them again: its first layer gets mean {second['mean']:.3g} and deviation {second['std']:.2g}",
+            site=site_of(first.get("site")),
+            evidence={
+                "least input": first["min"],
+                "greatest input": first["max"],
+                "least of what the first layer gets": second["min"],
+                "greatest of what the first layer gets": second["max"],
+            },
+            cure="scale once: outside of the model, or in it",
+            confidence=0.85,
+            severity="warning",
+        )
+
+
+def _twice(record: Record) -> Iterator[tuple[Fact, Fact]]:
+    """Inputs that are standard numbers, and what the model's first layer gets, where that lies far off at all looks."""
+    looks: dict[int, list[tuple[Fact, Fact, bool]]] = {}
+    for fact in record.process.all("input"):
+        first = fact.get("first", {})
+        if {"std", "mean", "min", "max", "shape"} <= {*first} and "std" in fact and fact["shape"] == first["shape"]:
+            standard = abs(fact["mean"]) < STANDARD and 0.5 < fact["std"] < 2
+            far = abs(first["mean"]) > APART * first["std"] > 0
+            divided = abs(255 * first["std"] / fact["std"] - 1) < NEAR
+            looks.setdefault(fact["module"], []).append((fact, first, standard and (far or divided)))
+    for found in looks.values():
+        if len(found) >= LOOKS and all(again for _, _, again in found):
+            yield found[0][0], found[0][1]
+
 
 def readings(record: Record) -> Iterator[tuple[str, float]]:
     """What this run reads on each threshold: the constant's name, and the number held against it."""
     pictures = [facts for facts in _given(record).values() if all(_are_pictures(fact) for fact in facts)]
     if pictures:
         yield "NEAR", min(_off_white(facts) for facts in pictures)
+    twice = [abs(second["mean"]) / second["std"] for _, second in _twice(record)]
+    if twice:
+        yield "APART", max(twice)
 
 
 def _given(record: Record) -> dict[int, list[Fact]]:

@@ -2,7 +2,7 @@
 
 Seen as an error that falls to nearly nothing, on held-out data too, and a model that is useless where the answer is not
 known yet. Measured are, in some samples of each batch that is looked at, the columns of a table of inputs beside those
-of the targets: two that are the same in all of them but for scale and offset.
+of the targets: two that are the same in all of them but for scale and offset, or that always rise and fall together.
 
 Hurts because the model copies that column and learns nothing of the others. When it is used the column is missing, or
 filled with something else. It comes of a slice that reaches one column too far, a target that was not dropped from the
@@ -51,8 +51,8 @@ def in_run(record: Record) -> Iterator[Finding]:
             inputs, targets = pairs.columns
             which = f"column {target} of the {targets} targets" if targets > 1 else "the target"
             yield Finding(
-                message=f"column {column} of the {inputs} inputs is {which}, but for scale and offset, in all samples "
-                f"of {pairs.looks} batches: the model is given what it is to tell",
+                message=f"column {column} of the {inputs} inputs is {which} but for its scale, in all samples of "
+                f"{pairs.looks} batches: the model is given what it is to tell",
                 site=pairs.site,
                 evidence={"column of the inputs": column, "column of the targets": target, "looks": pairs.looks},
                 cure="drop the target's column, and what is computed from it, from the inputs",

@@ -59,10 +59,10 @@ OFF = 3.0
 """First loss over that of a model that sees nothing (catalogue, row 45: error above 3). Healthy programs read 0.9 to
 1.7, 0..16 digits among them; nine of ten raw-input programs 12 to 240, and the tenth is told by its flat units."""
 
-HUGE, DROPPED = 100.0, 100.0
+HUGE, DROPPED, VAST = 100.0, 100.0, 1000.0
 """RMS of the inputs, and the objective at the first steps over its median, that count as harm where nothing is known of
-the loss of a model that sees nothing, as with a hand-written one. Healthy programs (32): 1.6 and 15 at most; sick ones
-423 and 50,000, 700 and 2,000."""
+the loss of a model that sees nothing, as with a hand-written one. Healthy programs (170): 2.6 and 15 at most; sick ones
+423 and 50,000, 700 and 2,000. Above the third, an RMS, they are told whatever came of it; one sick one read 5,150."""
 
 FLAT = 0.5
 """Share of flat outputs of a squashing layer that counts as harm, as for `saturated-activation`."""
@@ -79,7 +79,7 @@ def in_run(record: Record) -> Iterator[Finding]:
     for fact, given in _inputs(record):
         size = _size(given)
         harm = _harm(record, size)
-        if _are_bytes(given) or (size > LARGE and harm):
+        if _are_bytes(given) or size > VAST or (size > LARGE and harm):
             yield _finding(fact, given, size, harm)
 
 
@@ -100,7 +100,7 @@ def readings(record: Record) -> Iterator[tuple[str, float]]:
     """What this run reads on each threshold: the constant's name, and the number held against it."""
     sizes = [_size(given) for _, given in _inputs(record)]
     if sizes:
-        yield "LARGE", max(sizes)
+        yield from (("LARGE", max(sizes)), ("VAST", max(sizes)))
         base, progress = _blind_loss(record), record.progress
         if base:
             yield "OFF", record.objective.first / base
@@ -209,7 +209,7 @@ def _finding(fact: Mapping[str, Any], given: Mapping[str, Any], size: float, har
         cure="divide by 255, then subtract the mean and divide by the deviation of the training set"
         if bytes_
         else "subtract each column's mean and divide by its deviation, both from the training set",
-        confidence=0.97 if bytes_ and harm else 0.9,
+        confidence=0.97 if bytes_ and harm else 0.9 if bytes_ or harm else 0.8,
     )
 
 

@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING
 
 from torchdx.finding import Finding, Fix
 from torchdx.source import edits
+from torchdx.source.draws import chances_without_gradient, draws_without_gradient
 from torchdx.source.effects import without_gradient
 from torchdx.source.graphs import calls_around, carries_graph, differentiated, history_of, is_cut, past_of, roots_of
 from torchdx.source.losses import KINDS
@@ -55,9 +56,7 @@ explains = frozenset(
 )
 
 LOSSES = frozenset(KINDS.values())
-DRAWN = tuple(f"torch.distributions.{name}.sample" for name in ("Normal", "LogNormal", "Laplace", "MultivariateNormal"))
 WHOLE = "compute the loss from the model's output itself, with nothing between that ends the graph"
-DIVERGENCES = ("torch.distributions.kl_divergence", "torch.distributions.kl.kl_divergence")
 REVIVING = "torch.Tensor.requires_grad_"
 REVIVED = re.compile(r"([\w.]+)\.requires_grad(?:_\(|\s*=\s*True)")
 
@@ -73,7 +72,7 @@ def in_source(program: Program) -> Iterator[Finding]:
         for term in _bare_terms(loss) if not found else ():
             words = f"`{term.call.text[:60]}` is a number: `{goal.text[:50]}` goes by as if it were not in the sum"
             found.append((term.call.site, words, "warning"))
-        for drawn in _samples(program, loss) if not found else ():
+        for drawn in draws_without_gradient(program, loss) if not found else ():
             words = f"`{drawn.call.text[:60]}` ends the graph: no gradient of what follows reaches its mean and scale"
             found.append((drawn.call.site, words, "warning"))
         for cut, message, grade in found:
@@ -87,6 +86,21 @@ def in_source(program: Program) -> Iterator[Finding]:
                     confidence=0.95 if grade is None else 0.9,
                     severity=grade,
                 )
+    if not told:
+        yield from _unmoved(program)
+
+
+def _unmoved(program: Program) -> Iterator[Finding]:
+    """A policy's log-probabilities that carry no gradient where they are multiplied by what was earned."""
+    for product, text in chances_without_gradient(program):
+        yield Finding(
+            message=f"`{text[:60]}`: the log-probabilities in it were cut from the graph, so that nothing that was "
+            "earned moves the policy",
+            site=product,
+            evidence={"product": text},
+            cure="keep the log-probabilities as `log_prob` gives them, without `.detach()`, `.data` or `.item()`",
+            confidence=0.93,
+        )
 
 
 def _differentiated(program: Program) -> Iterator[tuple[Expression, Expression]]:
@@ -173,41 +187,6 @@ def _bare_terms(loss: Expression) -> Iterator[Result]:
                 and not any(map(without_gradient, calls_around(inner.call)))
             ):
                 yield value
-
-
-def _samples(program: Program, loss: Expression) -> Iterator[Result]:
-    """The draws that layers are given, of a distribution computed by others that the loss holds to a prior as well."""
-    if any(True for _ in program.calls_named("log_prob", "detach")):
-        return  # a gradient may go round the draw: by its probability, or straight through
-    for value in past_of(loss.value):
-        if not isinstance(value, Result) or value.dotted not in DRAWN:
-            continue
-        source = value.given
-        if (
-            not isinstance(source, Instance)
-            or source.call is None
-            or any(map(without_gradient, calls_around(value.call)))
-        ):
-            continue
-        encoding = {id(one.call.node) for one in _layers(source.call.argument_value(0, "loc"))}
-        besides = {id(one.call.node) for one in _layers(loss.value, but=value)}
-        follows = any(past is value for one in _layers(loss.value) for past in past_of(one.input))
-        if encoding and follows and (encoding <= besides or _is_held_to_a_prior(source, loss)):
-            yield value
-
-
-def _is_held_to_a_prior(source: Instance, loss: Expression) -> bool:
-    """Is its divergence from another distribution a part of the loss?"""
-    calls = [one.call for one in past_of(loss.value) if isinstance(one, Result) and one.dotted in DIVERGENCES]
-    held = [given.value for call in calls for given in call.arguments()]
-    nodes = [one.call.node for one in held if isinstance(one, Instance) and one.call is not None]
-    return source.call is not None and any(node is source.call.node for node in nodes)
-
-
-def _layers(value: Value | None, but: Value | None = None) -> list[Result]:
-    """The layers with weights that a value was computed by, but for those that this one was."""
-    found = past_of(value, but) if value is not None else ()
-    return [one for one in found if isinstance(one, Result) and isinstance(one.module, Instance) and carries_graph(one)]
 
 
 def _terms(value: Value) -> Iterator[Value]:

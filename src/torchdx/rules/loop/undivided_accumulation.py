@@ -129,9 +129,9 @@ def _divides(found: Accumulation) -> bool:
 
 @walk(False)
 def _is_mean(value: Value) -> bool:
-    """Is it certainly a mean over the samples of a batch, or a sum of such means?"""
+    """Is it certainly a mean over the samples of a batch, or a sum that one is in, as of a loss and a penalty?"""
     if isinstance(value, Operation) and value.operator == "Add":
-        return all(_is_mean(part) for side in value.values() for part in side.alternatives())
+        return any(all(map(_is_mean, side.alternatives())) for side in value.values())
     if isinstance(value, Operation) and value.operator == "Mult":  # a weight times a mean
         sides = [side for side in value.values() if not isinstance(side, (Literal, Setting))]
         return len(sides) == 1 and all(map(_is_mean, sides[0].alternatives()))

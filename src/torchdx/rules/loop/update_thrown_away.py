@@ -27,7 +27,15 @@ from torchdx.finding import Edit, Finding, Fix
 from torchdx.source import Call, edits
 from torchdx.source.reading import words
 from torchdx.source.tensors import is_tensor
-from torchdx.source.weights import entries_lost, is_weight, kept_by_a_name_alone, reads_weights, rebound, updates_lost
+from torchdx.source.weights import (
+    copies_of_itself,
+    entries_lost,
+    is_weight,
+    kept_by_a_name_alone,
+    reads_weights,
+    rebound,
+    updates_lost,
+)
 
 if TYPE_CHECKING:
     from torchdx.source import Program, SourceFile
@@ -194,6 +202,14 @@ def _own_weights(program: Program) -> Iterator[Finding]:
                 cure="take the `state_dict()` of the model that it should follow",
                 confidence=0.95,
             )
+    for file, lost in copies_of_itself(program):
+        yield Finding(
+            message=f"`{file.text_of(lost)}` makes it a copy of itself: its values stay what they were",
+            site=file.site(lost),
+            cure="copy the model that it should follow",
+            confidence=0.9,
+            severity="warning",
+        )
 
 
 def _is_name(node: ast.AST) -> bool:

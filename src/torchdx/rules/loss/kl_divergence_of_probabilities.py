@@ -57,7 +57,7 @@ def in_source(program: Program) -> Iterator[Finding]:
 
 
 def in_run(record: Record) -> Iterator[Finding]:
-    """Every divergence whose input had positive values, or whose target negative ones, at every look in training."""
+    """Every divergence whose input had positive values, or whose target those of the other kind, at every look."""
     for use in record.losses_called("kl_div"):
         looks = list(use.calls())
         highest = greatest_input(use)
@@ -65,6 +65,8 @@ def in_run(record: Record) -> Iterator[Finding]:
         if highest > POSITIVE:
             kind = "probabilities" if use.input_is("probabilities") or use.input_is("unit") else "no log-probabilities"
             words = f"the first argument must be log-probabilities, all below 0; these are {kind}, up to {highest:.3g}"
+        elif use.option("log_target") and (most := greatest_target(use)) > POSITIVE:
+            words = f"log_target=True says that the second argument is a logarithm, and it goes up to {most:.3g}"
         elif lowest < -POSITIVE and not use.option("log_target"):
             words = f"the second argument must be probabilities, none below 0; these go down to {lowest:.3g}"
         else:
@@ -87,7 +89,16 @@ def readings(record: Record) -> Iterator[tuple[str, float]]:
 
 def greatest_input(use: Measured) -> float:
     """The greatest input, at the look where it was least."""
-    return float(min((look["input"].get("max", 0.0) for look in use.calls()), default=0.0))
+    return _greatest(use, "input")
+
+
+def greatest_target(use: Measured) -> float:
+    """The greatest target, at the look where it was least."""
+    return _greatest(use, "target")
+
+
+def _greatest(use: Measured, which: str) -> float:
+    return float(min((look[which].get("max", 0.0) for look in use.calls()), default=0.0))
 
 
 def _fault(use: LossUse) -> str:
@@ -95,6 +106,8 @@ def _fault(use: LossUse) -> str:
         swapped = " (they look swapped)" if _target_kind(use) == "log-probabilities" else ""
         return f"the first argument must be log-probabilities, and these are {use.ending.kind}{swapped}"
     in_log = use.option("log_target")
+    if in_log is not None and literal(in_log) is True and _target_kind(use) in ("probabilities", "logits"):
+        return f"log_target=True says that the second argument is a logarithm, and these are {_target_kind(use)}"
     unsure = use.might_have("log_target") and (in_log is None or literal(in_log) is not False)
     if _target_kind(use) == "log-probabilities" and not unsure:
         return "the second argument must be probabilities, and these are log-probabilities (log_target is not set)"
@@ -123,7 +136,7 @@ def treat(program: Program, finding: Finding) -> Iterator[Fix]:
         text = f"{use.input.text}.log_softmax(dim=-1)"
         if isinstance(use.input.node, (ast.Name, ast.Call, ast.Attribute, ast.Subscript)):
             found = edits.fix("take log-softmax first", file, [edits.replace(file, use.input.node, text)])
-    elif kinds[0] == "log-probabilities":
+    elif kinds[0] == "log-probabilities" and use.option("log_target") is None:
         where = use.loss.call if use.loss is not None and use.loss.call is not None else use.call
         found = edits.fix(
             "say that the target is a logarithm",

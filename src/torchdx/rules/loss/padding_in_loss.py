@@ -14,13 +14,14 @@ with -100, which is ignored as it is, or by selecting with a mask before the los
 
 No fault when the value also stands within the sequences, as silence or background does, and no lengths are told, when
 a model must learn where to stop and is padded with that very token once, when classes are weighted, or the loss is
-masked after `reduction="none"`.
+masked after `reduction="none"`: then what is minimised is not the mean of all its terms.
 
 Sources: PyTorch documentation, `torch.nn.CrossEntropyLoss`, `ignore_index`; `torch.nn.utils.rnn.pad_sequence`.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from statistics import fmean, median
 from typing import TYPE_CHECKING, Any
@@ -50,12 +51,16 @@ LENGTHS = 3
 LOOKS = 3
 """Looks, each at another batch, that must agree."""
 
+SAME = 1e-5
+"""How near the mean of all terms is to what is minimised, if they are one: rounding parts them, and where the padding
+is left out they lie 0.001 apart before the first step, and farther after it."""
+
 
 def in_run(record: Record) -> Iterator[Finding]:
     """Every cross entropy whose rows of targets end in padding that it does not leave out."""
     found = False
     for use in record.losses_called("cross_entropy", "nll_loss"):
-        tails = _tails(use)
+        tails = _tails(record, use)
         if len(tails) >= LOOKS and _lengths(tails) >= LENGTHS and _share(tails) > SHARE:
             found = True
             yield _finding(use, tails)
@@ -82,7 +87,7 @@ def _unmasked(record: Record) -> Mapping[str, Any]:
 def readings(record: Record) -> Iterator[tuple[str, float]]:
     """What this run reads on each threshold: the constant's name, and the number held against it."""
     for use in record.losses_called("cross_entropy", "nll_loss"):
-        tails = _tails(use)
+        tails = _tails(record, use)
         if len(tails) >= LOOKS:
             yield "LENGTHS", _lengths(tails)
             yield "SHARE", _share(tails)
@@ -90,15 +95,24 @@ def readings(record: Record) -> Iterator[tuple[str, float]]:
         yield "TOLD_SHARE", told["share"]
 
 
-def _tails(use: LossUse) -> list[dict[str, Any]]:
+def _tails(record: Record, use: LossUse) -> list[dict[str, Any]]:
     """How the targets end at each look, if that is in one value, found nowhere else, that is counted."""
-    tails = [look["target"].get("tail") for look in use.calls()]
+    by_term = use.option("reduction") == "none"
+    looks = [look for look in use.calls() if not by_term or look["phase"] == "train"]
+    tails = [look["target"].get("tail") for look in looks]
     values = {tail["value"] if tail else None for tail in tails}
     value = values.pop() if len(values) == 1 else None
     left_out = value is None or value < 0 or value == use.option("ignore_index")
-    if left_out or use.option("weight") or use.option("reduction") == "none":
+    if left_out or use.option("weight") or (by_term and not all(_is_whole(record, look) for look in looks)):
         return []
     return [tail for tail in tails if tail] if all(tail["elsewhere"] == 0 for tail in tails) else []
+
+
+def _is_whole(record: Record, look: Mapping[str, Any]) -> bool:
+    """Is what training minimises the mean, or a sum, of all terms that the loss gave at a look, padding as well?"""
+    value, objective, shape = look.get("value"), dict(record.objective).get(look["step"]), look["target"]["shape"]
+    wholes = {1, math.prod(shape), math.prod(shape[1:])}
+    return bool(value and objective and any(math.isclose(objective, value * n, rel_tol=SAME) for n in wholes))
 
 
 def _lengths(tails: list[dict[str, Any]]) -> float:

@@ -60,12 +60,12 @@ to 100; programs with other faults 0.29 (weights that start huge), 0.05 and less
 FAR, POOR = 3.0, 0.5
 """The same beyond which a loss that fell by less than POOR is held back by it: the noise of batches, and what tiny
 weights still learn, make up some fall. Healthy programs: 0.14 at most, and falls of 0.49 and more with a scale."""
-STRONG, COUPLED, FORGETS = 1.0, 0.03, 0.02
+STRONG, COUPLED, FORGETS = 1.0, 0.03, 0.015
 """Weight decay apart from the gradient, or that of SGD, which is part of it (there 0.005 at most in healthy programs
 and in those of a rate far too high, 0.2 and 1 in sick ones); and its product with the rate at its highest, over what is
 left of momentum: the share that a step takes off every weight, embeddings too, so that the last fifty steps are all
 that it can hold. Healthy programs (24): 0.5 and
-0.006 at most; rates that are far too high reach 0.28, with decays of 0.1 at most; 9 sick ones 3 to 30 and 0.03 to 0.1,
+0.006 at most; rates that are far too high reach 0.28, with decays of 0.1 at most; 9 sick ones 3 to 30 and 0.02 to 0.1,
 and two that learn all the same 3, with 0.03 and 0.06."""
 LEARNT = 0.05
 """Share by which the data's own loss fell, from its first values to the mean of the last phase, which may be all of the

@@ -51,7 +51,8 @@ GONE, EARLY, LEARNT = 1e-6, 1 / 3, 0.9
 most of the training was for nothing. Healthy runs get there, if at all, after 0.85 of it (11 with a schedule), and one
 that has learnt this share of the loss away by then lost nothing."""
 SMALL, POOR = 1e-2, 0.5
-"""And a rate below this share, in a run that learnt less than POOR of the loss away: it was stopped in mid-course."""
+"""And a rate below this share, in a run that learnt less than POOR of the loss away, or whose loss tells nothing of
+what is learnt (a policy's): it was stopped in mid-course. Healthy runs get there after 0.73 of the steps (50)."""
 AGAIN = 1.2
 """Times CosineAnnealingLR's course was gone through, from which the rate has gone up again: it does not restart."""
 BEGUN = 0.25
@@ -81,7 +82,7 @@ def in_run(record: Record) -> Iterator[Finding]:
             yield _in_warm_up(record, schedule)
             continue
         gain = record.progress.gain
-        faded = None if gain > LEARNT else _faded(schedule, GONE) or (_faded(schedule, SMALL) if gain < POOR else None)
+        faded = None if gain > LEARNT else _faded(schedule, GONE) or (None if gain >= POOR else _faded(schedule, SMALL))
         said = _beyond(schedule) or faded or (_before(schedule) if _ended_by_itself(record) else None)
         if said is not None and schedule.alone and (schedule.calls if said is not faded else schedule.length) >= STEPS:
             why, severe = said

@@ -13,6 +13,9 @@ from torch import Tensor
 LONGEST = 12
 """Operations between the output and the loss that are followed."""
 
+MOST = 32
+"""Operations after a loss that are looked through for it."""
+
 _RESHAPES = ("View", "UnsafeView", "ReshapeAlias", "Squeeze", "Unsqueeze", "Reshape")
 _UNITS: Mapping[str, Callable[[Tensor], Tensor]] = {
     "Sigmoid": torch.sigmoid,
@@ -79,6 +82,18 @@ def scaled_from(start: Mapping[int, Any], objective: Tensor) -> Any:
             return start[node._sequence_nr()]
         node = _only_parent(node) if _kind(node) in _SCALES and _is_scalar(node) else None
     return None
+
+
+def leads_to(objective: Tensor, number: int) -> bool:
+    """Is the objective made of what the operation of this number gave, a few operations on?"""
+    nodes, seen = [objective.grad_fn], 0
+    while nodes and seen < MOST:
+        node, seen = nodes.pop(), seen + 1
+        if node is not None and node._sequence_nr() == number:
+            return True
+        if node is not None and node._sequence_nr() > number:
+            nodes += [parent for parent, _ in node.next_functions]
+    return False
 
 
 def _is_scalar(node: Any) -> bool:
