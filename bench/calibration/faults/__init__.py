@@ -7,10 +7,34 @@ is not in it, `proven` says why the program is wrong all the same.
 
 from __future__ import annotations
 
-from faults import c_pictures, c_sequences, d_scenes, d_sounds, e_glyphs, e_streams, f_forecasts, f_policies, first
+from faults import (
+    c_pictures,
+    c_sequences,
+    d_scenes,
+    d_sounds,
+    e_glyphs,
+    e_streams,
+    f_forecasts,
+    f_policies,
+    first,
+    g_sensors,
+    g_stations,
+)
 from faults.fault import KINDS, Fault
 
-_SETS = (first, c_sequences, c_pictures, d_sounds, d_scenes, e_streams, e_glyphs, f_forecasts, f_policies)
+_SETS = (
+    first,
+    c_sequences,
+    c_pictures,
+    d_sounds,
+    d_scenes,
+    e_streams,
+    e_glyphs,
+    f_forecasts,
+    f_policies,
+    g_sensors,
+    g_stations,
+)
 
 SCORES = {program: meaning for one in _SETS for program, meaning in one.SCORES.items()}
 PLANTED = tuple(fault for one in _SETS for fault in one.PLANTED)

@@ -12,7 +12,7 @@ KINDS: Mapping[str, frozenset[str]] = {
     for name, rules in {
         "learning rate far too high": "learning-rate-too-high loss-bounces",
         "learning rate far too low": "learning-rate-too-low",
-        "gradients never cleared": "gradients-not-cleared",
+        "gradients never cleared": "gradients-not-cleared method-not-called",
         "gradients cleared before the step": "gradients-cleared-before-step",
         "step never taken": "missing-step method-not-called update-thrown-away",
         "softmax before cross entropy": "softmax-before-cross-entropy",
