@@ -28,6 +28,7 @@ from torchdx.source.values import Instance, Literal, Reference
 
 if TYPE_CHECKING:
     from torchdx.source import Program, SourceFile
+    from torchdx.source.definitions import UserFunction
 
 code, family, severity = "TDX809", "generalisation", "warning"
 needs: frozenset[str] = frozenset()
@@ -187,9 +188,24 @@ def _effects(program: Program, file: SourceFile, node: ast.Call) -> set[str]:
     """Of a call of the program's own: does it train, or is it one that only measures?"""
     functions = program.effects.targets(Call(program, file, node))
     effects = {str(event.effect) for function in functions for event in program.effects.of(function)}
+    effects |= {
+        str(event.effect) for one in functions for inner in _given_back(one) for event in program.effects.of(inner)
+    }
     if any("no_grad" in word or "inference_mode" in word for one in functions for word in one.decorators):
         effects.add("no_grad")
     return effects & {"backward", "no_grad", "eval"}
+
+
+def _given_back(function: UserFunction) -> Iterator[UserFunction]:
+    """The functions that it makes and returns, to be called with what it was given."""
+    names = {
+        one.value.id
+        for one in ast.walk(function.node)
+        if isinstance(one, ast.Return) and isinstance(one.value, ast.Name)
+    }
+    for inner in ast.iter_child_nodes(function.node):
+        if isinstance(inner, ast.FunctionDef) and inner.name in names:
+            yield function.program.function(function.file, inner)
 
 
 def _is_given_twice(program: Program, file: SourceFile, given: list[ast.expr]) -> bool:

@@ -104,9 +104,9 @@ def sick() -> None:
     model = nn.Sequential(nn.Linear(64, 64), nn.Tanh(), nn.Linear(64, 10))
     for layer in model:
         if isinstance(layer, nn.Linear):
-            nn.init.normal_(layer.weight, std=1e-5)
+            nn.init.normal_(layer.weight, std=4e-3)
             nn.init.zeros_(layer.bias)
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.02)  # TDX226
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.002)  # TDX226
     for _ in range(6):
         for batch, labels in loader:
             optimizer.zero_grad()

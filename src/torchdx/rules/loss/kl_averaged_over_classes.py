@@ -58,9 +58,9 @@ def in_source(program: Program) -> Iterator[Finding]:
 
 
 def in_run(record: Record) -> Iterator[Finding]:
-    """Every divergence over several classes that was averaged over them, too, beside another loss."""
-    if len({use.function for use in record.losses}) < 2:
-        return  # alone, its scale may not matter
+    """Every divergence over several classes that was averaged over them, too, where its scale matters."""
+    if len({use.function for use in record.losses}) < 2 and all(one.is_scale_free for one in record.optimizers):
+        return
     for use in record.losses_called("kl_div"):
         shape: Sequence[int] = next((look["input"].get("shape", ()) for look in use.calls()), ())
         if use.option("reduction") == "mean" and len(shape) > 1 and shape[-1] > 1:
