@@ -1,7 +1,7 @@
 """Gradients of several batches are added up for one step, and nothing divides by their number.
 
-Seen as training that becomes unstable, or needs another learning rate, as soon as the number of batches per step is
-changed.
+Seen as training that becomes unstable, or needs another learning rate, as soon as the number of batches per step, or of
+the parts that a batch is cut into, is changed.
 
 Hurts because `backward()` adds: after N batches `.grad` holds the sum of N means, N times the mean over all of their
 samples. A step of SGD is then N times as long as the learning rate says, and weight decay N times weaker beside it.
@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING
 from torchdx.finding import Finding, Fix
 from torchdx.rules.loop import rounds_between
 from torchdx.source import Call, Expression, edits, optimizer_of
+from torchdx.source.index import last_word
 from torchdx.source.losses import KINDS
 from torchdx.source.ready_made import OUTPUT
 from torchdx.source.values import Instance, Literal, Method, Operation, Result, Setting, literal
@@ -84,7 +85,7 @@ def _undivided(program: Program) -> Iterator[Accumulation]:
 
 
 def _accumulation(loop: TrainingLoop) -> Accumulation | None:
-    """One backward pass in every round; one step and one clearing together in every Nth; and nothing in doubt."""
+    """One backward pass in every round, or part; one step and one clearing in every Nth; and nothing in doubt."""
     if loop.does("opaque"):
         return None
     backwards, steps, clearings = loop.all("backward"), loop.all("step"), loop.all("zero_grad")
@@ -93,13 +94,39 @@ def _accumulation(loop: TrainingLoop) -> Accumulation | None:
     backward, step, clearing = backwards[0].call, steps[0].call, clearings[0].call
     if backward is None or step is None or clearing is None or backward.receiver is None:
         return None
-    rounds = rounds_between(steps[0])
-    together = _block(step) == _block(clearing)
     plain = backward.method == "backward" and not _is_framework(backward)
-    at_home = backwards[0].home is loop.node is steps[0].home
-    if rounds is None or not together or not plain or not at_home:
+    if not plain or steps[0].home is not loop.node:
+        return None
+    if backwards[0].home is loop.node:
+        rounds = rounds_between(steps[0]) if _block(step) == _block(clearing) else None
+    else:
+        rounds = _parts(step, backwards[0].home) if clearings[0].home is loop.node else None
+    if rounds is None:
         return None
     return Accumulation(_unscaled(backward.receiver), backward, step, rounds, loop.does("clip"))
+
+
+def _parts(step: Call, inner: ast.AST | None) -> Expression | None:
+    """The N of a loop within the step's own over a batch's N parts, or over the next N batches."""
+    if not isinstance(inner, ast.For) or not any(
+        node is step.file.parent(inner) for node in step.file.ancestors(step.node)
+    ):
+        return None
+    drawn = [one for one in ast.walk(inner.iter) if isinstance(one, ast.Call)]
+    for one in drawn:
+        named, places = last_word(one), one.args
+        if named in ("chunk", "tensor_split", "array_split") and places:
+            module = isinstance(one.func, ast.Attribute) and step.file.text_of(one.func.value) in (
+                "torch",
+                "np",
+                "numpy",
+            )
+            return step.at(places[int(module)]) if len(places) > module else None
+    fetches = any(
+        isinstance(one, ast.Call) and last_word(one) == "next" for part in inner.body for one in ast.walk(part)
+    )
+    ranged = len(drawn) == 1 and drawn[0] is inner.iter and last_word(drawn[0]) == "range" and len(drawn[0].args) == 1
+    return step.at(drawn[0].args[0]) if fetches and ranged else None
 
 
 def _block(call: Call) -> int:

@@ -3,6 +3,7 @@
 Seen as a policy that hardly learns, although rewards come in and the loss looks as it should. Found in the source: a
 loop through an episode's rewards that carries G = r + gamma G along and keeps each G, or, of the next few steps, the
 last. Either it begins at the first reward, or it begins at the last, appends, and nothing turns the list round again.
+`rewards.cumsum(0)`, with nothing turned round, does the former at once.
 
 Hurts because the return after step t is G_t = r_t + gamma G_(t+1): only what comes after an action can be due to it.
 Summed forwards, G_t holds the rewards before step t, which the action has no part in; in a list that was never turned
@@ -36,7 +37,7 @@ explains = frozenset({"not-learning"})
 
 CONCERNED = re.compile(rb"reward|\brews?\b", re.IGNORECASE)
 TURNS = ("reversed", "flip", "flipud", "reverse", "appendleft", "extendleft")
-SCALES = re.compile(rb"RunningMeanStd|running_?mean_?std|\b\w*rms\b", re.IGNORECASE)
+SCALES = re.compile(rb"RunningMeanStd|running_?mean_?std|\b(\w*_)?rms\b", re.IGNORECASE)
 """Sums kept forwards to scale rewards by."""
 
 
@@ -64,8 +65,29 @@ def in_source(program: Program) -> Iterator[Finding]:
             backwards = _goes_back(file, loop.iter)
             wrong = not backwards and _is_plain(found.reward, loop)
             wrong |= backwards and not found.by_place
-            if wrong and rewards.is_reward(file, found.reward) and not _is_turned(program, file, loop, rewards, found):
+            header = {*ast.walk(loop.iter), found.kept}
+            if wrong and rewards.is_reward(file, found.reward) and not _is_turned(program, file, loop, header, rewards):
                 yield _finding(file, loop, found, backwards)
+        yield from _running_sums(program, file, rewards)
+
+
+def _running_sums(program: Program, file: SourceFile, rewards: Rewards) -> Iterator[Finding]:
+    """Every `rewards.cumsum(...)` that is returned or kept in a program of log-probabilities, with nothing turned."""
+    for call in file.index.calls.get("cumsum", ()):
+        if not isinstance(call.func, ast.Attribute):
+            continue
+        kept = isinstance(file.parent(call), (ast.Return, ast.Assign))
+        summed = call.args[0] if len(call.args) == 2 else call.func.value
+        policy = any(b"log_prob" in one.bytes for one in program.torch_files)
+        if kept and policy and rewards.is_reward(file, summed) and not _is_turned(program, file, call, set(), rewards):
+            yield Finding(
+                message=f"`{file.text_of(call)}` sums rewards from the first to the last: an action is given what came "
+                "before it, and not what it brings",
+                site=file.site(call),
+                evidence={"sum": file.text_of(call)},
+                cure="turn the rewards round, sum, and turn the sums round: `.flip(0).cumsum(0).flip(0)`",
+                confidence=0.85,
+            )
 
 
 def _finding(file: SourceFile, loop: ast.For, found: Sum, backwards: bool) -> Finding:
@@ -210,12 +232,11 @@ def _is_negative(node: ast.expr | None) -> bool:
     return isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub)
 
 
-def _is_turned(program: Program, file: SourceFile, loop: ast.For, rewards: Rewards, kept: Sum) -> bool:
+def _is_turned(program: Program, file: SourceFile, anchor: ast.AST, header: set[ast.AST], rewards: Rewards) -> bool:
     """Is anything else turned round in the same function or a caller of it, or what is followed anywhere?"""
-    homes = [file.scope_of(loop).node]
+    homes = [file.scope_of(anchor).node]
     if isinstance(homes[0], FUNCTIONS):
         homes += [call.file.scope_of(call.node).node for call in program.callers(program.function(file, homes[0]))]
-    header = {*ast.walk(loop.iter), kept.kept}
     for one in program.torch_files:
         for node in one.index.parents:
             if node in header or not _is_turn(node):
