@@ -10,7 +10,7 @@ from torch import Tensor
 
 from torchdx.watch.lines import Lines
 from torchdx.watch.pace import Pace
-from torchdx.watch.places import Place, user_place
+from torchdx.watch.places import user_place
 from torchdx.watch.session import Session
 from torchdx.watch.tensors import saved
 
@@ -50,7 +50,6 @@ class Floors:
         self.session = session
         self.lines = lines
         self._pace = Pace(session, _MOST_MISSED)
-        self._told: set[str] = set()
         session.weave(torch.autograd.backward, before=self._backward)
 
     def _backward(self, tensors: Any, *_: Any) -> None:
@@ -67,12 +66,7 @@ class Floors:
             self.session.write(
                 "falling", step=step + 1, site=place, operation=found.term.edge[0].name(), sign=found.term.sign
             )
-            if str(place) not in self._told and not self.session.compiled:
-                self._told.add(str(place))
-                self.lines.ask(root, found.term.edge[0], lambda line: self._tell_line(place, line))
-
-    def _tell_line(self, place: Place | None, line: Place) -> None:
-        self.session.write("falling_line", site=place, line=line)
+            self.lines.ask_once("falling_line", place, root, found.term.edge[0])
 
 
 def falling(root: Tensor) -> Iterator[Power]:

@@ -24,12 +24,20 @@ class Lines:
         self.session = session
         self._wanted: tuple[int, str, Callable[[Place], None]] | None = None
         self._tracing = False
+        self._asked: set[tuple[str, str]] = set()
         session.weave(torch.autograd.backward, before=self._backward, after=self._was_backward)
 
     def ask(self, root: Tensor, node: Any, told: Callable[[Place], None]) -> None:
         """Have the line of this operation told once the same graph is made again, if it is."""
         if self._wanted is None:
             self._wanted = (position(root, node), name_of(node) or "", told)
+
+    def ask_once(self, kind: str, place: Place | None, root: Tensor, node: Any) -> None:
+        """Have the line of this operation written down as a fact of this kind, once for each place."""
+        key = kind, str(place)
+        if key not in self._asked and not self.session.compiled:
+            self._asked.add(key)
+            self.ask(root, node, lambda line: self.session.write(kind, site=place, line=line))
 
     def forget(self) -> None:
         """Nothing more is asked for."""

@@ -10,7 +10,7 @@ import torch
 from torchdx.watch.lines import Lines
 from torchdx.watch.pace import Pace
 from torchdx.watch.penalties import terms_of
-from torchdx.watch.places import Place, user_place
+from torchdx.watch.places import user_place
 from torchdx.watch.session import Session
 from torchdx.watch.tensors import number
 
@@ -31,7 +31,6 @@ class Raised:
         self.session = session
         self.lines = lines
         self._pace = Pace(session, _MOST_MISSED)
-        self._told: set[str] = set()
         session.weave(torch.autograd.backward, before=self._backward)
 
     def _backward(self, tensors: Any, *_: Any) -> None:
@@ -49,12 +48,7 @@ class Raised:
             weights = hasattr(node.next_functions[0][0], "variable")
             told = {"operation": node.name(), "factor": factor, "weights": weights, "objective": number(root)}
             self.session.write("raised", step=step + 1, site=place, **told)
-            if str(place) not in self._told and not self.session.compiled:
-                self._told.add(str(place))
-                self.lines.ask(root, node, lambda line: self._tell_line(place, line))
-
-    def _tell_line(self, place: Place | None, line: Place) -> None:
-        self.session.write("raised_line", site=place, line=line)
+            self.lines.ask_once("raised_line", place, root, node)
 
 
 def _raised(root: Any) -> tuple[Any, float] | None:

@@ -47,7 +47,6 @@ class Similarities:
         self.session = session
         self.lines = lines
         self._pace = Pace(session, _MOST_MISSED)
-        self._told: set[str] = set()
         session.weave(torch.autograd.backward, before=self._backward)
 
     def _backward(self, tensors: Any, *_: Any) -> None:
@@ -73,12 +72,7 @@ class Similarities:
     def _tell(self, found: Flat, root: Tensor, place: Place | None) -> None:
         told = {"bound": found.bound, "classes": found.classes, "floor": found.floor, "objective": number(root)}
         self.session.write("similarity", step=self.session.step + 1, site=place, **told)
-        if str(place) not in self._told and not self.session.compiled:
-            self._told.add(str(place))
-            self.lines.ask(root, found.node, lambda line: self._tell_line(place, line))
-
-    def _tell_line(self, place: Place | None, line: Place) -> None:
-        self.session.write("similarity_line", site=place, line=line)
+        self.lines.ask_once("similarity_line", place, root, found.node)
 
 
 def flats(root: Any) -> Iterator[Flat]:
