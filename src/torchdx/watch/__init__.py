@@ -72,6 +72,7 @@ def _attach(folder: Path, overhead: float, max_steps: int | None, deep: bool = F
     from multiprocessing.util import Finalize, register_after_fork
 
     import torch
+    from torch.nn import functional
     from torch.utils.data import _utils
 
     from torchdx.watch.bonuses import Bonuses
@@ -87,7 +88,7 @@ def _attach(folder: Path, overhead: float, max_steps: int | None, deep: bool = F
     from torchdx.watch.latents import Latents
     from torchdx.watch.lines import Lines
     from torchdx.watch.loaders import Loaders
-    from torchdx.watch.losses import Losses
+    from torchdx.watch.losses import FUNCTIONS, Losses
     from torchdx.watch.models import Models
     from torchdx.watch.modes import Modes
     from torchdx.watch.norms import Norms
@@ -160,7 +161,7 @@ def _attach(folder: Path, overhead: float, max_steps: int | None, deep: bool = F
     atexit.register(session.end)
     # Children of `multiprocessing` end without `atexit`.
     register_after_fork(session, lambda child: Finalize(None, child.end, exitpriority=-1000))
-    session.begin(sleeping=torch.autograd.backward)
+    session.begin(sleeping=torch.autograd.backward, judging={getattr(functional, name) for name in FUNCTIONS})
     ranks.begin_now()
     session.governor.charge(time.perf_counter() - start)
     return session

@@ -45,16 +45,18 @@ class Clipping:
         self._scale = None
 
     def _clipped_norm(self, total: Any, _: Any, bound: Any, *__: Any) -> None:
+        if self.session.asleep:
+            return
         if isinstance(total, Tensor) and total.device.type == "cpu" and total.numel() == 1:
             self._note("norm", number(total), float(bound))
 
     def _clipped_value(self, _: Any, __: Any, bound: Any, *___: Any) -> None:
+        if self.session.asleep:
+            return
         if isinstance(bound, int | float):  # a tensor may be on an accelerator, which is not waited for
             self._note("value", float("nan"), float(bound))
 
     def _note(self, what: str, norm: float, bound: float) -> None:
-        if self.session.asleep:
-            return
         place = user_place(3)
         if str(place) not in self._places and len(self._places) < _MOST:
             self._places.add(str(place))

@@ -47,8 +47,8 @@ CALLS = 14
 PADDED = 3
 """Calls with the whole batch that last as long as the experiment with its padding, at most."""
 
-SHARE, LITTLE = 0.01, 0.04
-"""Of the run's time, what the experiments may take; or seconds of the processor, if that is more."""
+LITTLE = 0.04
+"""Seconds of the processor that the experiments may take; or what is left of the watcher's share, if that is more."""
 
 
 @dataclass
@@ -197,7 +197,7 @@ class Dependence(Diary):
 
     def _end(self) -> None:
         for kept in self._kept.values():
-            allowed = max(LITTLE, SHARE * self.session.governor.elapsed)
+            allowed = max(LITTLE, self.session.governor.left)
             if kept.seconds <= 2 * allowed:
                 with self.session.governor.look(), apart(next(iter(kept.subject.module.parameters())).device):
                     level = logging.root.manager.disable

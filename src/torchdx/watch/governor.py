@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-LOAN = 0.05
+LOAN = 0.06
 """Seconds that may be spent at once, before they are earned: learners' scripts last seconds, and the first steps
 tell most. The loan is paid back before any other look is taken."""
 
@@ -55,6 +55,11 @@ class Governor:
         """Seconds since watching began."""
         return clock() - self.began
 
+    @property
+    def left(self) -> float:
+        """Seconds that have been earned and not spent."""
+        return self.share * self.elapsed - self.spent
+
     def charge(self, seconds: float) -> None:
         """Book what was just spent on watching."""
         self.spent += seconds
@@ -70,10 +75,13 @@ class Governor:
             self.charge(clock() - start)
             self._worked += time.thread_time() - worked
 
-    def follow(self, seconds: float) -> None:
-        """Book what a probe took besides the looks within it."""
-        self.spent += seconds
-        self._followed += seconds
+    def follow(self, seconds: float, looking: bool) -> None:
+        """Book what a probe took besides the looks within it; at a step looked at it is part of the look."""
+        if looking:
+            self.charge(seconds)
+        else:
+            self.spent += seconds
+            self._followed += seconds
 
     def learn(self, cost: float) -> None:
         """What a whole look just cost, to judge the next by: dear looks are believed at once, cheap ones slowly."""

@@ -71,8 +71,7 @@ class Losses:
 
     def _called(self, name: str) -> Callable[..., None]:
         def called(result: Any, *arguments: Any) -> None:
-            trains = isinstance(result, Tensor) and result.grad_fn is not None
-            if not (trains and self.session.asleep) and is_plain(result):
+            if is_plain(result):
                 self._see(name, result, arguments, user_place(2))
 
         return called

@@ -9,14 +9,14 @@ from __future__ import annotations
 import gc
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 import torch
 
 from torchdx.watch.governor import FIRST, TRAININGS, Governor, clock
 from torchdx.watch.mail import Mail
-from torchdx.watch.tensors import is_free
+from torchdx.watch.tensors import has_graph, is_free
 from torchdx.watch.weave import CannotWeave, weave
 from torchdx.watch.writer import Writer
 
@@ -68,11 +68,11 @@ class Session:
         """Write one fact down."""
         self.writer.write(kind, **fact)
 
-    def guarded(self, *bodies: Body, sleeps: bool = False) -> Body:
+    def guarded(self, *bodies: Body, sleeps: bool = False, rests: Callable[..., bool] | None = None) -> Body:
         """The bodies as one probe: silent while inactive or traced, each disarmed for good by its first error.
 
         One that `sleeps` is silent too in the steps that the session sleeps through; where no optimizer would wake it
-        (`at_wake` is set), it counts those steps.
+        (`at_wake` is set), it counts those steps. One that `rests` is silent in them only for such calls.
         """
         armed = list(bodies)
 
@@ -83,10 +83,12 @@ class Session:
                 if self.at_wake and not self.sleeps_through():
                     self.at_wake()
                 return
+            if rests is not None and self.asleep and rests(*args):
+                return
             if not is_free():
                 return
             self.active = False  # whatever the bodies call is not the patient's doing
-            governor, collects = self.governor, gc.isenabled()
+            governor, looking, collects = self.governor, self.looking, gc.isenabled()
             gc.disable()  # garbage is not ours to collect: going through all of torch takes longer than a look
             start, booked = clock(), governor.spent
             try:
@@ -96,7 +98,7 @@ class Session:
             except Exception as error:
                 self._strike(armed, body, error)
             finally:
-                governor.follow(clock() - start - (governor.spent - booked))
+                governor.follow(clock() - start - (governor.spent - booked), looking)
                 if collects:
                     gc.enable()
                 self.active = not self.gone
@@ -138,11 +140,13 @@ class Session:
         except CannotWeave as error:
             self.write("disarmed", probe=getattr(function, "__qualname__", "?"), error=str(error))
 
-    def begin(self, sleeping: Callable[..., Any]) -> None:
-        """Weave the probes in; those in the function `sleeping` rest while the session sleeps."""
+    def begin(self, sleeping: Callable[..., Any], judging: Collection[Callable[..., Any]]) -> None:
+        """Weave the probes in; while the session sleeps those in the function `sleeping` do too, and what the functions
+        `judging` give is seen only where nothing can be trained on it."""
         for function, (befores, afters) in self._threads.items():
             before = self.guarded(*befores, sleeps=function is sleeping) if befores else None
-            self._weave(function, before, self.guarded(*afters) if afters else None)
+            rests = has_graph if function in judging else None
+            self._weave(function, before, self.guarded(*afters, rests=rests) if afters else None)
         self.begin_step(1)
 
     # --- steps

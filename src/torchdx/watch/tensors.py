@@ -44,6 +44,11 @@ def is_free() -> bool:
     )
 
 
+def has_graph(result: object, *_: object) -> bool:
+    """Was it computed so that it may be trained on?"""
+    return isinstance(result, Tensor) and result.grad_fn is not None
+
+
 @lru_cache(maxsize=512)
 def positions(count: int, device: torch.device, wanted: int = SAMPLE) -> Tensor:
     """Flat positions of `wanted` elements of `count`: one in each equal stretch, at a golden-ratio offset.
