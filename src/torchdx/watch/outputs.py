@@ -8,7 +8,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from torchdx.watch.governor import clock
 from torchdx.watch.highways import Highways
 from torchdx.watch.masks import Masks
 from torchdx.watch.models import Models
@@ -131,11 +130,8 @@ class Outputs:
     # --- one module was called
 
     def _called(self, module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
-        if torch.compiler.is_compiling():  # as by torch.export: the clock could not be traced
-            return
-        start = clock()
-        self._saw(module, inputs, output)
-        self.session.governor.charge(clock() - start)
+        if not torch.compiler.is_compiling():  # as by torch.export: the clock could not be traced
+            self._saw(module, inputs, output)
 
     def _forward(self, module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
         if not self.session.step and module._parameters and self.at_untrained_call:
@@ -224,18 +220,7 @@ class Outputs:
             if key in self._rows and is_plain(gradient):
                 self._back.setdefault(key, sample(gradient))
 
-        return self._charged(come_back)
-
-    def _charged(self, body: Callable[[Tensor], None]) -> Callable[[Tensor], None]:
-        """The body as a hook on a tensor: guarded, and its time booked."""
-        probe = self.session.guarded(body)
-
-        def hook(gradient: Tensor) -> None:
-            start = clock()
-            probe(gradient)
-            self.session.governor.charge(clock() - start)
-
-        return hook
+        return self.session.guarded(come_back)
 
     def _count_dead(self, key: str, tensor: Tensor) -> None:
         """The share of units that were not once above zero at any look so far; once it is none, it stays so."""
@@ -292,7 +277,7 @@ class Outputs:
             if ratio is not None:
                 self.session.write("recurrent", step=step, module=number, horizon=ratio)
 
-        return self._charged(come_back)
+        return self.session.guarded(come_back)
 
 
 def _made_by(given: Tensor) -> Any:
