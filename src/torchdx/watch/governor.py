@@ -94,8 +94,8 @@ class Governor:
         self._followed = 0.0
 
     def nap(self) -> int:
-        """How many steps to sleep through, so that following the others costs a fifth of the share at most."""
-        return int(2 * self._light / (0.2 * self.share * self._step)) if self._step > 0 else 0
+        """How many steps to sleep through, so that following the others costs a tenth of the share at most."""
+        return int(2 * self._light / (0.1 * self.share * self._step)) if self._step > 0 else 0
 
     def affords_look(self) -> bool:
         """May a step be looked at?"""
