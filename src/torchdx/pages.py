@@ -250,7 +250,7 @@ def _set(block: str, width: int) -> Iterable[str]:
 
 def main(arguments: Sequence[str]) -> int:
     """Write the Markdown pages of all rules into a folder; pages of rules that are gone are removed."""
-    if len(arguments) != 1:
+    if len(arguments) != 1 or arguments[0].startswith("-"):
         print("Say the folder to write to: python -m torchdx.pages docs/rules", file=sys.stderr)
         return 2
     folder = Path(arguments[0])
