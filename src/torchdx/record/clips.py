@@ -31,7 +31,9 @@ class Clip:
 
     @property
     def times(self) -> float:
-        """By what the gradients were divided; below 1 where the bound did not bite."""
+        """By what the gradients were divided; below 1 where the bound did not bite, infinite where nothing was left."""
+        if self.bound == 0 and self.norm > 0:
+            return float("inf")
         return self.norm / self.bound if self.bound > 0 else float("nan")
 
 

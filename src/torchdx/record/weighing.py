@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -12,6 +13,10 @@ if TYPE_CHECKING:
 UNEVEN, ALIKE, COUNTED = 2.0, 1.3, 20
 """Times that the commonest label is as frequent as the rarest, and times that weights over counts may differ, for
 weights that are the frequencies themselves; and labels that the rarest has, to be counted so well."""
+
+POWER = 0.3
+"""Least power of the frequencies of three or more classes that their weights are, where they should fall with them:
+tempered weights that balance read -1 to -0.3, a sick program 0.5."""
 
 
 def weights_of(record: Record, group: Answers) -> list[float]:
@@ -27,10 +32,14 @@ def weights_of(record: Record, group: Answers) -> list[float]:
 
 
 def go_with_frequency(weights: list[float], wanted: Mapping[int, int]) -> bool:
-    """Is each class's weight its own frequency, but for a factor, where it should be one over it?"""
-    shares = [weights[label] / count for label, count in wanted.items()]
-    uneven = max(wanted.values()) > UNEVEN * min(wanted.values()) and min(wanted.values()) >= COUNTED
-    return uneven and 0 < max(shares) < ALIKE * min(shares)
+    """Is each class's weight its own frequency, or a power of it, but for a factor, where it should be one over it?"""
+    most, least = max(wanted, key=wanted.__getitem__), min(wanted, key=wanted.__getitem__)
+    if wanted[most] <= UNEVEN * wanted[least] or wanted[least] < COUNTED or min(weights[one] for one in wanted) <= 0:
+        return False
+    power = math.log(weights[most] / weights[least]) / math.log(wanted[most] / wanted[least])
+    tempered = power if len(wanted) > 2 and power > POWER else 1.0
+    shares = [weights[label] / math.pow(count, tempered) for label, count in wanted.items()]
+    return 0 < max(shares) < ALIKE * min(shares)
 
 
 def only_weighed(record: Record, group: Answers) -> int | None:

@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.distributions import Independent, Normal
 
 from torchdx.watch.answers import spaced
+from torchdx.watch.balance import times_too_much
 from torchdx.watch.formulas import gaussian_in
 from torchdx.watch.places import Place, user_place
 from torchdx.watch.session import Session
@@ -42,10 +43,12 @@ class Latents:
         with self.session.governor.look():
             found = gaussian_in(root.grad_fn)
             if found is not None:
-                self._tell(_of_units(*found), user_place(2))
+                times = times_too_much(root.grad_fn, found[0])
+                more = {} if times is None else {"times": times, "batch": len(found[0])}
+                self._tell(_of_units(*found), user_place(2), **more)
 
-    def _tell(self, units: Tensor, place: Place | None) -> None:
-        told = {"units": units.numel(), "mean": units.mean().item(), "highest": units.max().item()}
+    def _tell(self, units: Tensor, place: Place | None, **more: float) -> None:
+        told = {"units": units.numel(), "mean": units.mean().item(), "highest": units.max().item(), **more}
         self.session.write("latent", step=self.session.step + 1, site=place, **told)
 
     def _diverged(self, result: Any, given: Any, prior: Any) -> None:

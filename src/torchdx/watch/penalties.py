@@ -5,18 +5,18 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch import Tensor
-from torch.nn import functional
 
-from torchdx.watch.losses import FUNCTIONS
-from torchdx.watch.places import Place, user_place
+from torchdx.watch.pace import Pace
+from torchdx.watch.places import user_place
 from torchdx.watch.session import Session
-from torchdx.watch.tensors import is_plain, number, root_of, saved
+from torchdx.watch.tensors import number, saved
+from torchdx.watch.worth import worth_of
 
 _MOST = 6000
 """Nodes of a graph that are walked, of a penalty's sum over a hundred parameters' squares a few hundred."""
 
-_MOST_LOOKS = 64
+_MOST_MISSED = 4
+"""Objectives in a row without a penalty, after which none is looked for."""
 
 _FEW = 64
 """Nodes of a penalty on activations."""
@@ -24,99 +24,76 @@ _FEW = 64
 FORWARD = ("Addmm", "Mm", "Bmm", "Baddbmm", "Convolution", "Embedding", "Rnn", "NativeDropout", "ScaledDot", "Cudnn")
 """Operations that a model's output is made by, and a penalty on its weights is not."""
 
-_NONLINEAR = ("Tanh", "Sigmoid", "Relu", "LeakyRelu", "Gelu", "Silu", "Elu", "Softplus", "NativeLayer", "NativeBatch")
-"""Activations, at which what a penalty is made of ends, as at one of the operations above."""
+_NORMALISED = ("NativeLayer", "NativeBatch", "NativeGroup")
+_NONLINEAR = ("Tanh", "Sigmoid", "Relu", "LeakyRelu", "Gelu", "Silu", "Elu", "Softplus")
+"""Activations; what a penalty is made of ends below them, at one of the operations above."""
 
 _PLAIN = ("Abs", "Pow", "Mean", "Sum", "Mul", "Div", "Neg", "Sqrt", "Norm", "LinalgVectorNorm", "Sub", "Add", "Slice")
 _RESHAPED = ("Select", "Index", "View", "Unsqueeze", "Squeeze", "Transpose", "Permute", "T", "Reshape", "UnsafeView")
-_COPIED = ("Clone", "ToCopy", "Split", "Unbind", "Expand", "Stack", "Cat")
-"""What a penalty on activations is computed by."""
+_COPIED = ("Clone", "ToCopy", "Split", "Unbind", "Expand", "Stack", "Cat", "Max", "Min")
+"""What a penalty is computed by."""
 
 _SAME = ("ToCopyBackward0", "ViewBackward0", "SqueezeBackward0", "ReshapeAliasBackward0", "UnsqueezeBackward0")
+_LEAF = "torch::autograd::AccumulateGrad"
 
 
 class Penalties:
-    """Takes apart, at a look, the sum that `backward` is called on: loss functions' values, and what is left.
+    """Takes apart, from time to time, the sum that `backward` is called on: penalties, and what is left, the loss.
 
-    What is left is a penalty where it depends on parameters alone: its graph ends in parameters only, and holds no
-    operation of a model. Or on activations alone, as for sparse codes: no data enter it but through the model.
+    A penalty depends on parameters alone: its graph ends in parameters only, and holds no operation of a model. Or on
+    activations alone, as for sparse codes: no data enter it but through the model.
     """
 
     def __init__(self, session: Session) -> None:
         self.session = session
-        self._losses: dict[int, float] = {}
-        self._step = -1
-        self._left = _MOST_LOOKS
-        for name in FUNCTIONS:
-            session.weave(getattr(functional, name), after=self._called)
+        self._pace = Pace(session, _MOST_MISSED)
         session.weave(torch.autograd.backward, before=self._backward)
 
-    def _called(self, result: Any, *_: Any) -> None:
-        if not self.session.looking or self._left <= 0 or not isinstance(result, Tensor) or result.grad_fn is None:
-            return
-        if self._step != self.session.step:
-            self._losses.clear()
-            self._step = self.session.step
-        if result.numel() == 1 and result.device.type == "cpu" and is_plain(result):
-            self._losses[result.grad_fn._sequence_nr()] = number(result)
-
     def _backward(self, tensors: Any, *_: Any) -> None:
-        root = root_of(tensors)
-        if not self.session.looking or not self._losses or root is None or root.grad_fn is None:
-            return
-        if root.numel() != 1 or root.device.type != "cpu" or root.grad_fn._sequence_nr() in self._losses:
+        root = self._pace.objective(tensors)
+        if root is None:
             return
         with self.session.governor.look():
             try:
-                parts = _parts(root.grad_fn, self._losses)
+                parts = _parts(root.grad_fn)
             except RuntimeError:  # what a node saved is gone, or was changed in place
                 parts = None
-            if parts is not None:
-                self._left -= 1
-                self._write(number(root), *parts, user_place(2))
-        self._losses.clear()
-
-    def _write(
-        self, objective: float, losses: float, weight: float, terms: int, active: bool, place: Place | None
-    ) -> None:
-        told = {"objective": objective, "losses": losses, "penalty": objective - losses, "scale": weight}
-        if active:
-            told["activations"] = True
-        self.session.write("penalty", step=self.session.step + 1, site=place, terms=terms, **told)
+            if parts is None:
+                self._pace.missed()
+                return
+            self._pace.found()
+            penalty, terms, active = parts
+            told: dict[str, Any] = {"activations": True} if active else {}
+            objective = number(root)
+            told |= {"objective": objective, "losses": objective - penalty, "penalty": penalty, "terms": terms}
+            self.session.write("penalty", step=self.session.step + 1, site=user_place(2), **told)
 
 
-def _parts(root: Any, losses: dict[int, float]) -> tuple[float, float, int, bool] | None:
-    """The weighted sum of the loss functions' values, their weight, the count of other terms, all penalties, and
-    whether one of these is on activations.
+def _parts(root: Any) -> tuple[float, int, bool] | None:
+    """What penalties add to the sum, the count of them, and whether one of these is on activations.
 
-    None where no loss function or no penalty is part of the sum, or anything else is.
+    None where no penalty is part of the sum, or nothing else is.
     """
-    total, weight, terms, budget, activations = 0.0, 0.0, 0, _MOST, False
+    total, terms, budget, activations = 0.0, 0, _MOST, False
     ahead: list[tuple[Any, float]] = [(root, 1.0)]
-    rest: list[Any] = []
+    others = 0
     while ahead:
         node, factor = ahead.pop()
         budget -= 1
-        value = losses.get(node._sequence_nr())
-        if value is not None:
-            total, weight = total + factor * value, max(weight, abs(factor))
-            continue
         inner = terms_of(node, factor)
-        if inner is None:
-            rest.append(node)
-        else:
+        if inner is not None:
             ahead += inner
-        if budget < 0 or len(rest) > _MOST // 4:
-            return None
-    for node in rest:
-        used = _walk(node, budget)
-        if used is None:
-            used, activations = _walk_activations(node), True
-        if used is None:
-            return None
+            continue
+        kind, used = _kind(node, budget)
         budget -= used
-        terms += 1
-    return (total, weight, terms, activations) if weight and terms else None
+        value = worth_of(node) if kind else None
+        if value is None or value.numel() != 1:
+            others += 1
+        elif factor:
+            total, terms, activations = total + factor * float(value), terms + 1, activations or kind == "activations"
+        if budget < 0:
+            return None
+    return (total, terms, activations) if others and terms else None
 
 
 def terms_of(node: Any, factor: float) -> list[tuple[Any, float]] | None:
@@ -140,47 +117,69 @@ def terms_of(node: Any, factor: float) -> list[tuple[Any, float]] | None:
     return [(below[0], factor)] if name in _SAME else None
 
 
-def _walk_activations(root: Any) -> int | None:
-    """How many nodes lie between a term and the activations that it is made of; None where data may enter otherwise."""
-    seen, ahead, found = {root}, [root], False
+def _kind(root: Any, most: int) -> tuple[str, int]:
+    """What a term is a penalty on, "weights" or "activations", else "": data enter it; and how many nodes tell so."""
+    seen, ahead = {root}, [root]
+    found, picked, mixed, leaves = False, False, False, 0
     while ahead:
         node = ahead.pop()
-        name = node.name().removeprefix("Unsafe").split("Backward")[0]
-        if node.name().startswith((*FORWARD, *_NONLINEAR)):
+        whole = node.name()
+        name = whole.removeprefix("Unsafe").split("Backward")[0]
+        if whole == _LEAF:
+            if not isinstance(node.variable, torch.nn.Parameter):
+                return "", len(seen)
+            leaves += 1
+            continue
+        if whole.startswith((*FORWARD, *_NORMALISED)):
             found = True
             continue
-        if name not in (*_PLAIN, *_RESHAPED, *_COPIED) or len(seen) > _FEW or not _is_free_of_data(name, node):
-            return None
+        known = name in (*_PLAIN, *_RESHAPED, *_COPIED) or name in _NONLINEAR
+        if not known or len(seen) > (_FEW if found else most) or not _is_free_of_data(name, node):
+            return "", len(seen)
+        picked |= name == "Index" or name in _NONLINEAR
+        mixed |= name in ("Add", "Sub", "Mul", "Div") and _shape(node) != () and _mixes(node)
         for parent, _ in node.next_functions:
             if parent is not None and parent not in seen:
                 seen.add(parent)
                 ahead.append(parent)
-    return len(seen) if found else None
+    if found:
+        return "activations" if len(seen) <= _FEW else "", len(seen)
+    return "weights" if leaves and not (picked and mixed) else "", len(seen)
+
+
+def _mixes(node: Any) -> bool:
+    below = [parent for parent, _ in node.next_functions]
+    return None not in below and below[0] is not below[1]
 
 
 def _is_free_of_data(name: str, node: Any) -> bool:
-    """Is all that enters this operation computed from parameters, or a number?"""
+    """Is all that enters this operation computed from parameters, a number, or as large as the parameter it meets?"""
     below = [parent for parent, _ in node.next_functions]
-    if name in ("Add", "Sub", "Stack", "Cat"):
-        return all(parent is not None for parent in below)
-    if name in ("Mul", "Div") and below[0] is not None and below[1] is None:
-        other = saved(node, "_saved_other")
-        return other is not None and other.numel() == 1
-    return below[0] is not None
+    if None not in below:
+        return True
+    made = next((parent for parent in below if parent is not None), None)
+    if name in ("Add", "Sub"):
+        return made is not None and (_shape(node) == () == _shape(made) or _is_leaf_of(made, _shape(node)))
+    if name in ("Mul", "Div"):
+        other = saved(node, "_saved_other" if below[0] is not None else "_saved_self")
+        return other is not None and (other.numel() == 1 or _is_leaf_of(made, tuple(other.shape)))
+    return name not in ("Stack", "Cat") and below[0] is not None
 
 
-def _walk(root: Any, most: int) -> int | None:
-    """How many nodes a graph has whose leaves are all parameters; None where it is a model's, or too large."""
-    seen = {root}
-    ahead = [root]
-    while ahead:
-        node = ahead.pop()
-        if node.name().startswith(FORWARD) or len(seen) > most:
-            return None
-        for parent, _ in node.next_functions:
-            if parent is not None and parent not in seen:
-                seen.add(parent)
-                ahead.append(parent)
-    leaves = [node for node in seen if not node.next_functions]
-    whole = all(isinstance(getattr(leaf, "variable", None), torch.nn.Parameter) for leaf in leaves)
-    return len(seen) if whole and leaves else None
+def _is_leaf_of(node: Any, shape: tuple[int, ...] | None) -> bool:
+    """Is this a parameter of such a shape, or computed from one element by element?"""
+    for _ in range(4):
+        if node.name() == _LEAF:
+            return isinstance(node.variable, torch.nn.Parameter) and tuple(node.variable.shape) == shape
+        if not node.name().startswith(("Pow", "Abs", "Sub", "Add")):
+            return False
+        node = next((parent for parent, _ in node.next_functions if parent is not None), None)
+        if node is None:
+            return False
+    return False
+
+
+def _shape(node: Any) -> tuple[int, ...] | None:
+    """The shape of what an operation gave."""
+    given = getattr(node, "_input_metadata", None)
+    return tuple(given[0].shape) if given else None

@@ -11,8 +11,8 @@ that cuts its score off); where it is rare, by `weight=` or `pos_weight=`, by a 
 another threshold than 0.5.
 
 No fault when the class cannot be told from a commoner one by these inputs, as then the commoner answer is the better
-one; of a class that is that rare, and of two classes, this is but a note. Nor where the loss
-weighs classes, or a rare one does show in the loss.
+one; of a class that is that rare, that is given where others were wanted, and of two classes, this is but a note. Nor
+where the loss weighs classes, or a rare one does show in the loss.
 
 Sources: H. He and E. Garcia, "Learning from Imbalanced Data" (2009); Amazon SageMaker Debugger, rule "ClassImbalance",
 which looks at shares of false answers above 0.7.
@@ -38,6 +38,10 @@ explains: frozenset[str] = frozenset()
 SAMPLES = 20
 """Samples of the class in the second half of training: none right of 20 means a recall below 0.14, at 95 % (catalogue,
 row 89, wants 30, and four batches of 64 seldom hold as many of each of ten classes)."""
+
+CONFUSED = 0.25
+"""Times that the class was the answer to samples of others, over its own samples, above which it is not shut out but
+taken for others, and others for it: letters of a language model of which none can be known read 0.6, sick ones 0."""
 
 OTHERS = 0.85
 """Share of right answers among the other classes' samples, from which these have been learnt. Healthy programs with a
@@ -76,6 +80,7 @@ def readings(record: Record) -> Iterator[tuple[str, float]]:
         if missed:
             yield "SAMPLES", max(wanted[label] for label in missed)
             yield "OTHERS", max(_others(late, label) for label in missed)
+            yield "CONFUSED", max(late.counts("predicted")[label] / wanted[label] for label in missed)
             yield "NOTHING", _loss(late)
 
 
@@ -99,6 +104,11 @@ def _is_rare(late: Answers, label: int) -> bool:
     return len(wanted) == 2 or wanted[label] < RARE * sum(wanted.values()) / len(wanted)
 
 
+def _is_confused(late: Answers, label: int) -> bool:
+    """Is it given as the answer, though never where it should be: can it not be told from others by these inputs?"""
+    return late.counts("predicted")[label] > CONFUSED * late.counts("wanted")[label]
+
+
 def _loss(late: Answers) -> float:
     """The mean loss over that of knowing nothing but how often each class occurs."""
     prior = entropy_of(late.counts("wanted"))
@@ -116,7 +126,7 @@ def _finding(late: Answers, label: int) -> Finding:
     wanted, given = late.counts("wanted"), late.counts("predicted")
     total, classes = sum(wanted.values()), len(wanted)
     share, others = wanted[label] / total, _others(late, label)
-    rare = _is_rare(late, label)
+    rare, confused = _is_rare(late, label), _is_confused(late, label)
     majority = f", and the accuracy, {others * (1 - share):.1%}, is what the other answer alone would reach"
     return Finding(
         message=f"class {label} is never answered rightly: 0 of {wanted[label]} samples in the second half of training "
@@ -135,7 +145,7 @@ def _finding(late: Answers, label: int) -> Finding:
         if rare
         else "look at this class: its labels, and what makes its score in the last layer",
         confidence=0.7 if rare else 0.9,
-        severity="note" if rare else None,
+        severity="note" if rare or confused else None,
     )
 
 

@@ -189,18 +189,20 @@ def _raised(record: Record) -> Iterator[Finding]:
     for place, looks in _by_place(record, "raised").items():
         objectives = [look["objective"] for look in looks if math.isfinite(look["objective"])]
         weights = all(look.get("weights") for look in looks)
-        runs_away = _fallen(objectives) >= FALLEN if objectives else False
-        if len(objectives) < LOOKS or not (weights or runs_away) or 2 * looks[-1]["step"] < record.steps:
+        lowered = all(look.get("likelihood") for look in looks)
+        falls = objectives[-1] < objectives[0] if lowered else bool(objectives) and _fallen(objectives) >= FALLEN
+        if len(objectives) < LOOKS or not (weights or falls) or 2 * looks[-1]["step"] < record.steps:
             continue
+        what = "weights, squared," if weights else "logarithms of the right answers' odds" if lowered else "errors"
         yield Finding(
-            message=f"{'weights, squared,' if weights else 'errors'} enter what is minimised times "
-            f"{looks[-1]['factor']:.3g}: the greater they are the better, "
-            f"and it went from {objectives[0]:.3g} to {objectives[-1]:.3g}",
+            message=f"{what} enter what is minimised times {looks[-1]['factor']:.3g}: the "
+            f"{'less' if lowered else 'greater'} they are the better, and it went from {objectives[0]:.3g} to "
+            f"{objectives[-1]:.3g}",
             site=site_of(lines.get(place, looks[-1]["site"])),
             evidence={"objective": objectives},
-            cure="add them with a plus",
+            cure="turn their sign",
             confidence=0.95,
-            severity=None if len(record.optimizers) == 1 else "warning",
+            severity=None if len(record.optimizers) == 1 and not lowered else "warning",
         )
 
 

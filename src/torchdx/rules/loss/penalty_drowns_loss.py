@@ -1,7 +1,7 @@
 """The penalty on the weights weighs so much more than the loss that the model learns to have no weights.
 
 Seen as a total loss that falls nicely while predictions get no better, and weights that go to zero. Measured are the
-parts of what `backward` is called on: the values of loss functions, and terms that depend on parameters alone; and of
+parts of what `backward` is called on: terms that depend on parameters or activations alone, and the rest; and of
 an optimizer's `weight_decay`, the pull towards zero beside the gradient of the loss, in every weight matrix, and what
 it takes off the weights at each step.
 
@@ -28,8 +28,8 @@ from statistics import median
 from typing import TYPE_CHECKING
 
 from torchdx.finding import Finding, NotEnough
-from torchdx.record import Series, site_of
-from torchdx.record.progress import prior_of
+from torchdx.record import site_of
+from torchdx.record.penalties import Penalties
 
 if TYPE_CHECKING:
     from torchdx.record import Movement, Optimizer, Parameter, Record
@@ -53,6 +53,13 @@ SOON = 2.0
 nothing."""
 HUGE = 30.0
 """The same at the middle look beyond which a loss that fell by less than POOR is held back by it, as below."""
+GONE, EQUAL, HARDLY, LITTLE = 0.1, 1.0, 0.1, 0.3
+"""The share of a penalty that is left in the end where it has had its way; times the loss that it then was at first, on
+weights; and the fall of a loss below which nothing was learnt meanwhile, beside penalties on weights and on
+activations. Healthy programs keep 1 and more; four sick ones 0.0007 to 0.06, of 4 to 30 times the loss, with falls of
+-0.2 to 0.25."""
+BLIND = 1.0
+"""The penalty in the end over the loss of a model that sees no inputs: beyond it, no weights at all would be better."""
 DECAYS = 0.4
 """Times the gradient of the loss (of a step of size one, with AdamW) that weight decay is, in the weight matrix where
 it weighs least, at the first looks. Healthy programs: 0.14 at most, 0.03 and less as a rule; 8 that end at log C: 0.64
@@ -60,6 +67,9 @@ to 100; programs with other faults 0.29 (weights that start huge), 0.05 and less
 FAR, POOR = 3.0, 0.5
 """The same beyond which a loss that fell by less than POOR is held back by it: the noise of batches, and what tiny
 weights still learn, make up some fall. Healthy programs: 0.14 at most, and falls of 0.49 and more with a scale."""
+HEAVY, HOLDS, HALFWAY = 0.1, 0.2, 0.7
+"""A decay that is part of the gradient, a hundred times the usual one; the same from which it holds back a loss that
+fell by less than HALFWAY. Healthy programs: 0.01 at most, 0.03; a forecast that learns half: 0.3, 0.32, 0.6."""
 STRONG, COUPLED, FORGETS = 1.0, 0.03, 0.015
 """Weight decay apart from the gradient, or that of SGD, which is part of it (there 0.005 at most in healthy programs
 and in those of a rate far too high, 0.2 and 1 in sick ones); and its product with the rate at its highest, over what is
@@ -92,9 +102,11 @@ def _pulled(record: Record) -> Iterator[Finding]:
     """Weight decay that outweighs the gradient of the loss."""
     for movement in record.movements:
         times = _decay(movement)
-        least = POOR if times > FAR else LEARNT
-        if times > DECAYS and record.steps >= STEPS and record.progress.finite and _stands_still(record, least):
-            decay = max(_decay_of(movement.optimizer, weight) for weight in movement.weights)
+        decay = max((_decay_of(movement.optimizer, weight) for weight in movement.weights), default=0.0)
+        heavy = not _is_apart(movement.optimizer) and decay >= HEAVY
+        least = POOR if times > FAR else HALFWAY if heavy else LEARNT
+        strong = times > (HOLDS if heavy else DECAYS)
+        if strong and record.steps >= STEPS and record.progress.finite and _stands_still(record, least):
             yield Finding(
                 message=f"weight_decay={decay:g} of {movement.optimizer.cls} pulls the weights towards zero "
                 f"{times:.2g} times as strongly as the loss pulls them anywhere, and the loss stays at "
@@ -126,31 +138,43 @@ def _forgotten(record: Record) -> Iterator[Finding]:
 
 def _added(record: Record) -> Iterator[Finding | NotEnough]:
     """A penalty that is a term of what `backward` is called on."""
-    looks = record.process.all("penalty")
-    if looks and (len(looks) < LOOKS or _evaluations(record) < STEPS):
+    terms = Penalties(record, record.process.all("penalty"))
+    looks, active = terms.looks, terms.active
+    if looks and (len(looks) < LOOKS or terms.evaluations < STEPS):
         yield NotEnough(f"{STEPS} optimizer steps, {LOOKS} of them looked at")
         return
-    times, first, fall = _times(record), _at_first(record), _fall(record)
-    active = any(look.get("activations") for look in looks)
-    if active and (len(record.optimizers) > 1 or any(look["penalty"] < 0 for look in looks)):
+    if not looks or (active and (len(record.optimizers) > 1 or any(look["penalty"] < 0 for look in looks))):
         return  # a part of a game, or no penalty
-    above = times > DROWNS or first > (SOON if active else AT_FIRST)
-    if looks and above and fall < (POOR if times > HUGE else LEARNT):
-        look = looks[0]
+    fall, times = terms.fall, max(terms.middle, terms.at_first)
+    if _drowns(terms):
+        told = f"fell by {fall:.0%} only" if fall > 0 else "did not fall"
+        if terms.over_blind > 1 and fall >= LEARNT:
+            told = f"is that of a model that knows nothing at {1 / terms.over_blind:.2g} times what the penalty ends at"
         yield Finding(
-            message=f"the penalty on the {'activations' if active else 'weights'} is {max(times, first):.3g} times the "
-            "loss it is added to (at "
-            f"first {look['penalty']:.3g} beside {look['losses']:.3g}), and the loss itself "
-            + (f"fell by {fall:.0%} only" if fall > 0 else "did not fall"),
-            site=site_of(look["site"]),
+            message=f"the penalty on the {'activations' if active else 'weights'} is {times:.3g} times the "
+            f"loss it is added to (at first {looks[0]['penalty']:.3g} beside {looks[0]['losses']:.3g}), and the loss "
+            f"itself {told}",
+            site=site_of(looks[0]["site"]),
             evidence={
                 "penalty": [look["penalty"] for look in looks],
                 "loss on the data": [look["losses"] for look in looks],
-                "its mean in each phase": list(_own(record).thinned(50).values),
+                "its mean in each phase": list(terms.own.thinned(50).values),
             },
-            cure=f"make its factor {10 ** math.ceil(math.log10(max(times, first) * 10)):g} times smaller, or so",
+            cure=f"make its factor {10 ** math.ceil(math.log10(max(times, terms.over_blind) * 10)):g} times smaller, "
+            "or so",
             confidence=0.9,
         )
+
+
+def _drowns(terms: Penalties) -> bool:
+    """Is the penalty what is learnt from, in one of the ways that the thresholds tell?"""
+    first, fall = terms.at_first, terms.fall
+    above = terms.middle > DROWNS or first > (SOON if terms.active else AT_FIRST)
+    if above and fall < (POOR if terms.middle > HUGE else LEARNT):
+        return True
+    if terms.left < GONE and first > (SOON if terms.active else EQUAL):
+        return fall < (LITTLE if terms.active else HARDLY)
+    return not terms.active and terms.over_blind > BLIND
 
 
 def _spread_out(record: Record) -> Iterator[Finding]:
@@ -185,12 +209,14 @@ def _bonus(record: Record) -> dict[str, float]:
 
 def readings(record: Record) -> Iterator[tuple[str, float]]:
     """What this run reads on each threshold: the constant's name, and the number held against it."""
-    if record.process.all("penalty"):
-        yield "DROWNS", _times(record)
-        active = any(look.get("activations") for look in record.process.all("penalty"))
-        yield "SOON" if active else "AT_FIRST", _at_first(record)
-        yield "LEARNT", _fall(record)
-        yield "LOOKS", len(record.process.all("penalty"))
+    terms = Penalties(record, record.process.all("penalty"))
+    if terms.looks:
+        yield "DROWNS", terms.middle
+        yield "SOON" if terms.active else "AT_FIRST", terms.at_first
+        yield "LEARNT", terms.fall
+        yield "GONE", terms.left
+        yield "BLIND", terms.over_blind
+        yield "LOOKS", len(terms.looks)
     yield from _bonus(record).items()
     if decays := [times for movement in record.movements if (times := _decay(movement)) > 0]:
         yield "DECAYS", max(decays)
@@ -201,30 +227,13 @@ def readings(record: Record) -> Iterator[tuple[str, float]]:
         yield from zip((strong, "FORGETS"), forgetting, strict=True)
 
 
-def _times(record: Record) -> float:
-    """The penalty over the loss, in the middle one of the looks."""
-    looks = [look for look in record.process.all("penalty") if look["losses"] > 0]
-    return median(look["penalty"] / look["losses"] for look in looks) if looks else 0.0
-
-
-def _at_first(record: Record) -> float:
-    """The penalty over the loss, at the first look."""
-    look = record.process.first("penalty")
-    return look["penalty"] / look["losses"] if look and look["losses"] > 0 else 0.0
-
-
-def _evaluations(record: Record) -> int:
-    """How often the objective was evaluated, at most: a step of L-BFGS does so several times."""
-    return record.steps * max((optimizer.option("max_iter") or 1 for optimizer in record.optimizers), default=1)
-
-
 def _decay(movement: Movement) -> float:
     """Weight decay over the gradient of the loss, in the matrix where it weighs least; 0 if most are not decayed.
 
     Decoupled from the gradient, it is held against a step of Adam's of size 1.
     """
     optimizer, found = movement.optimizer, []
-    apart = optimizer.option("decoupled_weight_decay") or optimizer.cls.endswith("W")
+    apart = _is_apart(optimizer)
     for weight in movement.weights:
         sizes, decay = dict(weight.value), _decay_of(optimizer, weight)
         early = [(gradient, sizes.get(step, 0.0)) for step, gradient in weight.gradient.finite.earliest(3) if gradient]
@@ -235,7 +244,7 @@ def _decay(movement: Movement) -> float:
 
 def _forgetting(record: Record, optimizer: Optimizer) -> tuple[float, float]:
     """The weight decay of most parameters, where it is not scaled with the gradient, and its product with the rate."""
-    apart = optimizer.option("decoupled_weight_decay") or optimizer.cls.endswith("W")
+    apart = _is_apart(optimizer)
     group = max(optimizer.groups, key=lambda group: len(group.get("params", ())), default={})
     most = 2 * len(group.get("params", ())) > len(optimizer.parameter_ids)
     whole = apart or optimizer.cls == "SGD"
@@ -243,6 +252,11 @@ def _forgetting(record: Record, optimizer: Optimizer) -> tuple[float, float]:
     rate = record.learning_rate.finite.highest
     left = 1 - float(optimizer.option("momentum") or 0.0)
     return decay, decay * rate / max(left, 1e-3) if rate > 0 else 0.0
+
+
+def _is_apart(optimizer: Optimizer) -> bool:
+    """Is its weight decay no part of the gradient?"""
+    return bool(optimizer.option("decoupled_weight_decay")) or optimizer.cls.endswith("W")
 
 
 def _decay_of(optimizer: Optimizer, weight: Parameter) -> float:
@@ -256,23 +270,6 @@ def _stands_still(record: Record, least: float) -> bool:
     progress = record.progress
     fall = 1 - progress.last / progress.first if progress.first > 0 else 1.0
     return (fall < least or bool(progress.prior)) and not (progress.prior and progress.gain >= least)
-
-
-def _own(record: Record) -> Series:
-    """The mean of the loss on the data in each training phase."""
-    return Series.of((phase.last_step, phase.loss) for phase in record.phases("train"))
-
-
-def _fall(record: Record) -> float:
-    """By which share the loss on the data fell to the last phase's mean, from its first value or, if that is less, from
-    that of a model that sees no inputs; 1 if not known.
-    """
-    use = max(record.losses, key=lambda use: sum(1 for _ in use.calls()), default=None)
-    first = use.series().finite.earliest(3).mean if use is not None else math.nan
-    last = _own(record).finite.last
-    blind = prior_of(record, use)[0] if use is not None and use.option("reduction") != "sum" else None
-    first = min(first, blind) if blind else first
-    return 1 - last / first if first > 0 and last == last else 1.0
 
 
 def sick() -> None:

@@ -38,6 +38,11 @@ COLLAPSED = 0.01
 """Nats that the most used latent unit holds at most, at each look of the second half of training (catalogue, row 84).
 Healthy encoders' most used unit reads 0.23 to 2.1 (4 of them), that of collapsed ones 0.0001 to 0.002 (4)."""
 
+TIMES, LITTLE = 10.0, 1.0
+"""Times that the divergence weighs what it should beside a reconstruction that is averaged over the batch, where it is
+not; and nats that the most used unit then holds at most. Two sick encoders read 50 and 100, with 0.24 and 0.8; healthy
+ones average both or neither, and hold 2.5."""
+
 LOOKS, ENOUGH_STEPS = 3, 200
 """Looks in the second half, and steps of training, before it is judged: at first, many encoders wait at the prior."""
 
@@ -61,12 +66,29 @@ def in_run(record: Record) -> Iterator[Finding]:
                 "over their units",
                 confidence=0.9,
             )
+        elif all(look.get("times", 0.0) > TIMES for look in late) and most < LITTLE:
+            yield Finding(
+                message=f"the divergence is summed over the {late[-1]['batch']} samples of a batch, and the "
+                f"reconstruction averaged: it weighs {late[-1]['times']:.3g} times as much, and no latent unit holds "
+                f"more than {most:.2g} nats of the input",
+                site=site_of(late[-1].get("site")),
+                evidence={
+                    "times": [look["times"] for look in late],
+                    "divergence of the most used unit, nats": most,
+                    "latent units": late[-1]["units"],
+                },
+                cure="sum the divergence over the latent units, and average it over the samples: `kl.sum(1).mean()`",
+                confidence=0.9,
+            )
 
 
 def readings(record: Record) -> Iterator[tuple[str, float]]:
     """What this run reads on each threshold: the constant's name, and the number held against it."""
     for late in _late(record):
         yield "COLLAPSED", max(look["highest"] for look in late)
+        if all("times" in look for look in late):
+            yield "TIMES", min(look["times"] for look in late)
+            yield "LITTLE", max(look["highest"] for look in late)
 
 
 def _late(record: Record) -> Iterator[list[Fact]]:
