@@ -28,7 +28,7 @@ class Choice(NamedTuple):
     """A comparison with the best so far: where, the two sides, and whether the greater is taken."""
 
     file: SourceFile
-    test: ast.Compare
+    test: ast.expr
     value: ast.expr
     best: ast.expr
     greater: bool
@@ -43,11 +43,11 @@ def choices(program: Program) -> Iterator[Choice]:
             if not isinstance(node, ast.If):
                 continue
             for branch, turned in ((node.body, False), (node.orelse, True)):
-                if not branch or (turned and isinstance(branch[0], ast.If)) or not _hangs_on(program, file, branch):
+                if not branch or (turned and isinstance(branch[0], ast.If)) or not hangs_on(program, file, branch):
                     continue
                 pairs = list(_assigned(branch))
                 for test in _comparisons(program, file, node.test):
-                    for best, value in pairs:
+                    for best, value in (*pairs, *_at_places(test, pairs)):
                         greater = _takes_greater(file, test, best, value)
                         if greater is not None:
                             yield Choice(file, test, value, best, greater is not turned)
@@ -55,7 +55,7 @@ def choices(program: Program) -> Iterator[Choice]:
 
 def _comparisons(program: Program, file: SourceFile, test: ast.expr, depth: int = 0) -> Iterator[ast.Compare]:
     """The comparisons that it comes down to, in the mode that the program asks for where there are several."""
-    if depth > 4 or not _is_of_mode(program, file, test):
+    if depth > 4 or not is_of_mode(program, file, test):
         return
     for part in _parts(program, file, test):
         if isinstance(part, ast.Compare) and len(part.ops) == 1 and isinstance(part.ops[0], _ORDERS):
@@ -68,7 +68,7 @@ def _parts(program: Program, file: SourceFile, test: ast.expr) -> list[ast.expr]
     if isinstance(test, ast.Name):
         bindings = program.names.visible(file.scope_of(test), test.id)[1]
         values = [one.value for one in bindings if one.how == "assign" and one.value and not one.steps]
-        return [one for one in values if _is_of_mode(program, file, one)] if len(values) == len(bindings) else []
+        return [one for one in values if is_of_mode(program, file, one)] if len(values) == len(bindings) else []
     if isinstance(test, ast.IfExp):
         asked = _holds(program, file, test.test)
         return [] if asked is None else [test.body if asked else test.orelse]
@@ -79,7 +79,7 @@ def _parts(program: Program, file: SourceFile, test: ast.expr) -> list[ast.expr]
     return [test]
 
 
-def _is_of_mode(program: Program, file: SourceFile, node: ast.expr) -> bool:
+def is_of_mode(program: Program, file: SourceFile, node: ast.expr) -> bool:
     """Do all the questions of a mode around it, down to its function, have the answer that leads to it?"""
     inner: ast.AST = node
     while (outer := file.index.parents.get(inner)) is not None and not isinstance(outer, FUNCTIONS):
@@ -126,6 +126,18 @@ def _assigned(branch: list[ast.stmt]) -> Iterator[tuple[ast.expr, ast.expr]]:
                 yield target, _bare(value)
 
 
+def _at_places(test: ast.expr, pairs: list[tuple[ast.expr, ast.expr]]) -> Iterator[tuple[ast.expr, ast.expr]]:
+    """Of a best that is kept together with more, `best = (score, weights)`: the part asked for, as `best[0]`."""
+    whole = {
+        best.id: value.elts for best, value in pairs if isinstance(best, ast.Name) and isinstance(value, ast.Tuple)
+    }
+    for part in ast.walk(test) if whole else ():
+        match part:
+            case ast.Subscript(value=ast.Name(id=name), slice=ast.Constant(value=int(place))):
+                if 0 <= place < len(whole.get(name, ())):
+                    yield part, _bare(whole[name][place])
+
+
 def _bare(value: ast.expr) -> ast.expr:
     while isinstance(value, ast.Call) and last_word(value) in ("float", "item", "detach", "clone", "cpu"):
         inner = value.args[0] if value.args else getattr(value.func, "value", None)
@@ -162,7 +174,7 @@ def _has(file: SourceFile, side: ast.expr, text: str) -> bool:
     return file.text_of(_bare(side)) == text
 
 
-def _hangs_on(program: Program, file: SourceFile, branch: list[ast.stmt]) -> bool:
+def hangs_on(program: Program, file: SourceFile, branch: list[ast.stmt]) -> bool:
     """Are weights kept in a branch, or the waiting started anew?"""
     for statement in branch:
         for node in ast.walk(statement):

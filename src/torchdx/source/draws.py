@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from torchdx.source.effects import without_gradient
 from torchdx.source.graphs import calls_around, carries_graph, past_of
 from torchdx.source.rewards import Rewards
-from torchdx.source.values import Instance, Result
+from torchdx.source.values import Instance, Operation, Result
 
 if TYPE_CHECKING:
     from torchdx.finding import Site
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 DRAWN = tuple(f"torch.distributions.{name}.sample" for name in ("Normal", "LogNormal", "Laplace", "MultivariateNormal"))
 DIVERGENCES = ("torch.distributions.kl_divergence", "torch.distributions.kl.kl_divergence")
 CHANCES = re.compile(rb"log_prob|log_softmax")
+NUMBERS = frozenset({"torch.randn", "torch.rand", "torch.normal", "torch.empty"})
+"""What gives tensors of numbers that nobody trained."""
 
 
 def chances_without_gradient(program: Program) -> Iterator[tuple[Site, str]]:
@@ -71,3 +73,13 @@ def _layers(value: Value | None, but: Value | None = None) -> list[Result]:
     """The layers with weights that a value was computed by, but for those that this one was."""
     found = past_of(value, but) if value is not None else ()
     return [one for one in found if isinstance(one, Result) and isinstance(one.module, Instance) and carries_graph(one)]
+
+
+def are_numbers_of_chance(value: Value) -> str:
+    """What drew these numbers, alone or times something; empty where that is not known."""
+    inner = [value]
+    if isinstance(value, Operation) and value.operator in ("Mult", "Div"):
+        inner = list(value.values())
+        if value.operator == "Div":
+            inner = inner[:1]
+    return next((one.name for one in inner if one.name in NUMBERS), "")

@@ -45,7 +45,7 @@ def same_samples(program: Program) -> Iterator[Twice]:
     """Every two assignments in a scope that bind the same samples, or one of them some of the other's."""
     for file in program.torch_files:
         for scope, assigned in assignments(file, tuple(file.index.parents)).items():
-            made = [_made(node) for node in sorted(assigned, key=lambda node: node.lineno)]
+            made = [part for node in sorted(assigned, key=lambda node: node.lineno) for part in _each(node)]
             for one, other in combinations((part for part in made if part.names), 2):
                 if set(one.names) & set(other.names):
                     continue
@@ -56,8 +56,17 @@ def same_samples(program: Program) -> Iterator[Twice]:
                     yield Twice(file, scope, other.node, (one.names[0], other.names[0]), used)
 
 
-def _made(node: ast.Assign) -> _Made:
+def _each(node: ast.Assign) -> list[_Made]:
+    """What it binds: of `a, b = make(), make()` each by itself."""
     target, value = node.targets[0], node.value
+    if isinstance(target, ast.Tuple) and isinstance(value, ast.Tuple) and len(target.elts) == len(value.elts):
+        pairs = zip(target.elts, value.elts, strict=True)
+        if all(isinstance(one, ast.Call) for one in value.elts):
+            return [_made(node, one, part) for one, part in pairs]
+    return [_made(node, target, value)]
+
+
+def _made(node: ast.Assign, target: ast.expr, value: ast.expr) -> _Made:
     parts = target.elts if isinstance(target, ast.Tuple) else [target]
     names = tuple(part.id for part in parts if isinstance(part, ast.Name))
     cuts = {
@@ -65,7 +74,9 @@ def _made(node: ast.Assign) -> _Made:
         for one in ast.walk(value)
         if isinstance(one, ast.Subscript) and isinstance(one.value, ast.Name) and isinstance(one.slice, ast.Slice)
     }
+    options = {inner for one in ast.walk(value) if isinstance(one, ast.keyword) for inner in ast.walk(one.value)}
     calls = [one for one in ast.walk(value) if isinstance(one, ast.Call) and (one.args or one.keywords)]
+    calls = [one for one in calls if one not in options]
     return _Made(node, names if len(names) == len(parts) else (), cuts, calls)
 
 
@@ -98,7 +109,8 @@ def _is_the_same(program: Program, file: SourceFile, one: ast.Call, other: ast.C
     if seeds:
         sizes = all(_is_size(part[name]) for part in given for name in differ)
         return not seeds & differ and (not differ or (sizes and _draws_one_by_one(functions[0], differ)))
-    return not differ and not CHANCE.search(ast.unparse(functions[0].node) + ast.unparse(one))
+    drawn = CHANCE.search(ast.unparse(functions[0].node) + ast.unparse(one))
+    return not differ and (not drawn or _begins_anew(functions[0]))
 
 
 def _is_size(node: ast.expr) -> bool:
@@ -116,6 +128,12 @@ def _seeds(function: UserFunction) -> set[str]:
     """The parameters that a generator of random numbers is begun with."""
     calls = (one for one in ast.walk(function.node) if isinstance(one, ast.Call) and last_word(one) in SEEDS)
     return {arg.id for one in calls for arg in one.args if isinstance(arg, ast.Name)}
+
+
+def _begins_anew(function: UserFunction) -> bool:
+    """Does it begin its random numbers with the same one each time?"""
+    calls = (one for one in ast.walk(function.node) if isinstance(one, ast.Call) and last_word(one) in SEEDS)
+    return any(one.args and isinstance(one.args[0], ast.Constant) for one in calls)
 
 
 def _draws_one_by_one(function: UserFunction, sizes: set[str]) -> bool:

@@ -57,7 +57,12 @@ def _is_of_its_own(file: SourceFile, use: ast.Name) -> bool:
     """Is it read for nothing but its own next value, as in `x = (x - mean) / std`?"""
     statement = file.statement(use)
     targets = statement.targets if isinstance(statement, ast.Assign) else []
-    return len(targets) == 1 and isinstance(targets[0], ast.Name) and targets[0].id == use.id
+    if len(targets) != 1 or not isinstance(statement, ast.Assign):
+        return False
+    bound = targets[0].elts if isinstance(targets[0], ast.Tuple) else targets
+    each = statement.value.args[-1] if isinstance(statement.value, ast.Call) and statement.value.args else None
+    one_by_one = isinstance(each, ast.Tuple | ast.List) and [*map(ast.unparse, bound)] == [*map(ast.unparse, each.elts)]
+    return (len(bound) == 1 or one_by_one) and any(isinstance(one, ast.Name) and one.id == use.id for one in bound)
 
 
 def _is_read(program: Program, file: SourceFile, scope: Scope, uses: list[ast.Name]) -> bool:

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from torchdx.watch.answers import Answers, blind, parts, shares, tail
+from torchdx.watch.lineage import maker_of
 from torchdx.watch.mixtures import axis_of
 from torchdx.watch.phases import Phases
 from torchdx.watch.places import Place, user_place
@@ -141,7 +142,7 @@ class Losses:
                 told_input["predicted"] = _predicted(name, given)
             if name in ("nll_loss", "kl_div", "cross_entropy"):
                 told_input.update(_along_batch(given, told_input.get("like")))
-            told_input["made_by"] = given.grad_fn.name() if given.grad_fn is not None else None
+            told_input["made_by"] = maker_of(given.grad_fn)
         if isinstance(target, Tensor):
             told_target = describe(target)
             told_target["counts"] = _counts(target)

@@ -24,11 +24,14 @@ _SAID = re.compile(r"\btraining\s*=|,\s*True\s*[,)]")
 """A call that says itself whether it drops."""
 _ALWAYS = re.compile(r"\btraining\s*=\s*True\b|,\s*True\s*[,)]")
 _WANTED = re.compile(
-    r"monte|bayes|uncertain|\bmc|mc_|_mc|MC[A-Z_D]|generat|stochastic|always|passes|sampl|noise|augment|ensemble"
+    r"monte|bayes|uncertain|\bmc|mc_|_mc|(?-i:MC[A-Z_])|(?<!torch\.)generat(?!or\s*=)|stochastic|always|passes|sampl|noise|augment|ensemble"
     r"|purpose|stay|keep|even (in|at|when|while)|infer|regardless",
     re.IGNORECASE,
 )
-"""What a file speaks of in which dropout may be meant to go on."""
+"""What a file speaks of, above all or near the call, in which dropout may be meant to go on."""
+
+_NEAR = 20
+"""Lines of its beginning, and before and after the call: further off, the same words are of something else."""
 
 
 class Modes:
@@ -172,7 +175,9 @@ def _says_so(place: Place | None) -> bool | None:
     lines = linecache.getlines(str(place[0]))[int(line or 1) - 1 : int(end or 1)]
     if not lines:
         return None
-    whole = "".join(linecache.getlines(str(place[0])))
+    around = linecache.getlines(str(place[0]))
+    first = max(int(line or 1) - _NEAR, 0)
+    spoken = "".join([*around[: min(_NEAR, first)], *around[first : int(end or 1) + _NEAR]])
     lines[-1] = lines[-1][: int(end_column or 1) - 1]
     lines[0] = lines[0][int(column or 1) - 1 :]
-    return bool(_SAID.search("".join(lines))) and (not _ALWAYS.search("".join(lines)) or bool(_WANTED.search(whole)))
+    return bool(_SAID.search("".join(lines))) and (not _ALWAYS.search("".join(lines)) or bool(_WANTED.search(spoken)))

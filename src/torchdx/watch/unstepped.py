@@ -52,7 +52,7 @@ class Unstepped:
         self._waiting: list[_Waiting] = []
         self._passes = 0
         session.weave(Optimizer.__init__, after=self._made)
-        session.weave(torch.autograd.backward, before=self._passed)
+        session.weave(torch.autograd.backward, after=self._passed)
         session.at_look_end.append(self._looks)
         session.at_end.append(self._tells)
 
@@ -67,7 +67,7 @@ class Unstepped:
         for waiting in self._waiting:
             for parameter in held:
                 if id(parameter) in waiting.held:
-                    filled = self.models.is_filled(parameter)
+                    filled = self._passes < PASSES and self.models.is_filled(parameter)  # later: the best are put back
                     waiting.moved |= filled or _first_of(parameter) != waiting.held[id(parameter)]
                     waiting.calls[id(parameter)] += 1
 

@@ -43,6 +43,7 @@ the healthy zoo, read exactly 0; a recurrence that takes the batch for time 0.08
 0.26, dimensions exchanged by `reshape` 3.5 and 4.2, and 0.05 where only an encoder's states are, in another place."""
 
 _RECURRENT = ("RNN", "LSTM", "GRU")
+_OF_PICTURES = ("Conv2d", "ConvTranspose2d", "Linear", "BatchNorm", "GroupNorm", "LayerNorm", "PReLU")
 _MIXERS = (*_RECURRENT, "Conv", "Multihead", "Transformer")
 
 
@@ -54,7 +55,7 @@ def in_run(record: Record) -> Iterator[Finding | NotEnough]:
             yield NotEnough(record.experiments.why_not("batch_mixing"))
         return
     mixed = dict(readings(record)).get("MIXED", 0.0)
-    judged = _is_of_samples(record) or _is_crossed(record) or _is_put_together_wrongly(record) or _is_compared(record)
+    judged = any(shows(record) for shows in _WAYS)
     if mixed <= MIXED or not judged or _mixes_by_design(record):
         return
     layer = record.experiments.layer("batch_mixing")
@@ -121,6 +122,24 @@ def _is_compared(record: Record) -> bool:
     replay = record.experiments.replay
     samples = max(replay.get("samples", ()), default=0)
     return not replay.get("fn") and any(fact["classes"] == samples for fact in record.process.all("similarity"))
+
+
+def _is_of_pictures(record: Record) -> bool:
+    """Are the inputs pictures, each with answers of its own, and is every layer one that reads a picture by itself?
+
+    Frames of a film may know of each other by a recurrence or an attention, and what a generator paints by design.
+    """
+    replay = record.experiments.replay
+    given = next((f for f in record.process.all("input") if f["module"] == replay.get("module")), {})
+    shape, targets = list(given.get("shape", ())), list(replay.get("targets") or ())
+    if len(shape) != 4 or targets[:1] != shape[:1] or not replay.get("fn") or len(record.optimizers) != 1:
+        return False
+    kinds = {layer.cls for layer in record.layers if layer.parameters}
+    return "Conv2d" in kinds and all(kind.startswith(_OF_PICTURES) for kind in kinds)
+
+
+_WAYS = (_is_of_samples, _is_crossed, _is_put_together_wrongly, _is_compared, _is_of_pictures)
+"""How it is known that the first axis is that of samples, and that they are not to see each other."""
 
 
 def _mixes_by_design(record: Record) -> bool:

@@ -49,18 +49,20 @@ def in_source(program: Program) -> Iterator[Finding]:
         if _may_have(cls) and cls.is_model and not WANTED.search(cls.name):
             for method in _run_by_forward(cls):
                 yield from _in(method)
+                for function in _called_in(program, method):
+                    yield from _in(function, only_directly=True)
     for loop in program.training_loops:
         for function in _called_in(program, loop):
             yield from _in(function, only_directly=True)
 
 
-def _called_in(program: Program, loop: TrainingLoop) -> Iterator[UserFunction]:
-    """The plain functions of its file that a loop calls by their names, as a model that is no class."""
+def _called_in(program: Program, caller: TrainingLoop | UserFunction) -> Iterator[UserFunction]:
+    """The plain functions of its file that a loop, or a forward, calls by their names, as a model that is no class."""
     names = {
-        node.func.id for node in ast.walk(loop.node) if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
+        node.func.id for node in ast.walk(caller.node) if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
     }
     for function in program.functions():
-        plain = function.owner is None and function.file is loop.file and function.name in names
+        plain = function.owner is None and function.file is caller.file and function.name in names
         if plain and not WANTED.search(function.name):
             yield function
 

@@ -123,9 +123,9 @@ def _steppers(record: Record, parameter: Parameter) -> tuple[int, ...]:
 
 
 def _spare(row: Sequence[Parameter]) -> int:
-    """The least width between, if one layer could do all that the row can; else 0."""
-    first, *inner, last = _widths(row)
-    return min(inner) if min(inner) >= min(first, last) else 0
+    """The least width between, in the row or a part of it, where one layer could do all that it can; else 0."""
+    parts = [_widths(row)[start:end] for start in range(len(row) - 1) for end in range(start + 3, len(row) + 2)]
+    return max((min(inner) for first, *inner, last in parts if min(inner) >= min(first, last)), default=0)
 
 
 def _widths(row: Sequence[Parameter]) -> list[int]:

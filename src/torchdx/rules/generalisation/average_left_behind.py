@@ -9,7 +9,8 @@ Helped by the update that is missing, in place and after every step (`p_avg.lerp
 `torch.optim.swa_utils.AveragedModel` and its `update_parameters`); by a decay that fits the run, 1 - 10 / n for n
 steps, or one that warms up, min(d, (1 + n) / (10 + n)).
 
-No fault when the copy is a reference that should stay: then the trained model is evaluated, too, or instead.
+No fault when the copy is a reference that should stay: then the trained model is evaluated, too, or instead. A note
+alone where the copy was not seen to be evaluated: it may be a teacher that is to be slow.
 
 Sources: Polyak and Juditsky (1992), "Acceleration of stochastic approximation by averaging"; Tarvainen and Valpola
 (2017), "Mean teachers are better role models"; TensorFlow documentation, `ExponentialMovingAverage` (`num_updates`).
@@ -50,12 +51,13 @@ def in_run(record: Record) -> Iterator[Finding]:
     """Every copy that is evaluated and has hardly left the first weights."""
     for twin, share in _judged(record):
         if share < LEFT_BEHIND:
-            site = twin.evaluations[-1].site
+            site = twin.evaluations[-1].site if twin.evaluations else None
+            use = "what is evaluated" if twin.evaluations else "kept as its average"
             name = next((f["root"] for f in record.process.all("module") if f["id"] == twin.of), "the model")
             steps = twin.measured - twin.noticed + 1
             still = "has never changed" if not twin.moved else f"holds {1 - share:.0%} of the first weights still"
             yield Finding(
-                message=f"A copy of `{name}` is what is evaluated, and after {steps} steps it {still}",
+                message=f"A copy of `{name}` is {use}, and after {steps} steps it {still}",
                 site=site,
                 evidence={
                     "share of the way that the copy came along": round(share, 4),
@@ -66,6 +68,7 @@ def in_run(record: Record) -> Iterator[Finding]:
                 if not twin.moved
                 else "choose a decay that fits the run, 1 - 10 / steps, or let it warm up: min(d, (1 + n) / (10 + n))",
                 confidence=0.93,
+                severity=None if twin.evaluations else "note",
             )
 
 
@@ -88,11 +91,11 @@ def _judged(record: Record) -> Iterator[tuple[Twin, float]]:
 
 
 def _is_the_result(record: Record, twin: Twin) -> bool:
-    """Does it follow, and is evaluated? Or is it, of the two, all that is run when training is over?"""
+    """Does it follow, and is evaluated, or run with gradients on? Or is it all that is run when training is over?"""
     if twin.pulled and not twin.moved:  # a part that is trained by no optimizer, as in a plain list
         return False
     if twin.moved:
-        return (twin.along or 0.0) >= ALONG and bool(twin.evaluations)
+        return (twin.along or 0.0) >= ALONG and (bool(twin.evaluations) or not twin.copy_runs)
     alone = not any(run.last > twin.noticed for run in twin.trained_runs)
     return alone and any(run.last >= record.steps for run in twin.evaluations)
 

@@ -20,15 +20,14 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from torchdx.finding import Finding
-from torchdx.source.expressions import Call
-from torchdx.source.measuring import drawn_by_functions, drawn_without_gradients, names_in
+from torchdx.source.last_scores import never_tested, trained_on_all
+from torchdx.source.measuring import drawn_by_functions, drawn_without_gradients, effects_of, names_in
 from torchdx.source.overlaps import same_samples
 from torchdx.source.unused import held_out_unused
 from torchdx.source.values import Instance, Literal, Reference
 
 if TYPE_CHECKING:
     from torchdx.source import Program, SourceFile
-    from torchdx.source.definitions import UserFunction
 
 code, family, severity = "TDX809", "generalisation", "warning"
 needs: frozenset[str] = frozenset()
@@ -52,6 +51,28 @@ def in_source(program: Program) -> Iterator[Finding]:
             return
     yield from _on_the_same(program)
     yield from _of_an_object(program)
+    yield from _at_last(program)
+
+
+def _at_last(program: Program) -> Iterator[Finding]:
+    """What is measured when all training is over, where it is what was trained on; and what is trained on is all."""
+    for last in never_tested(program):
+        text = " ".join(last.file.text_of(last.node).split())[:60]
+        yield Finding(
+            message=f"`{text}` measures at last on what was trained on (`{last.trained}`), and `{last.name}`, which "
+            "was held out beside it, is never looked at",
+            site=last.file.site(last.node),
+            cure=f"measure on `{last.name}`",
+            confidence=0.85,
+        )
+    for whole in trained_on_all(program):
+        yield Finding(
+            message=f"`{whole.trained}` is handed on whole for training, with `{whole.name}` of it in it, which is "
+            "measured on; the rest of the split is never looked at",
+            site=whole.file.site(whole.node),
+            cure=f"train on the samples that are not in `{whole.name}`",
+            confidence=0.85,
+        )
 
 
 def _on_the_same(program: Program) -> Iterator[Finding]:
@@ -77,7 +98,7 @@ def _of_an_object(program: Program) -> Iterator[Finding]:
     for file in program.torch_files:
         read: dict[str, list[ast.Attribute]] = {}
         made: dict[tuple[ast.AST, str], list[str]] = {}
-        for node in file.index.parents:
+        for node in tuple(file.index.parents):
             if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Load):
                 read.setdefault(node.attr, []).append(node)
             elif isinstance(node, ast.Assign) and isinstance(node.value, ast.Call):
@@ -139,7 +160,7 @@ def _measured_on(
     )
     for node in file.index.calls_in.get(scope, ()):
         given = [arg for arg in (*node.args, *(keyword.value for keyword in node.keywords)) if names_in(arg) & used]
-        effects = _effects(program, file, node)
+        effects = effects_of(program, file, node)
         if "backward" in effects:
             trains |= any(names_in(arg) & (fitted or used) for arg in given)
         if "backward" in effects and not (_is_given_both(given, fitted, only) or _is_given_twice(program, file, given)):
@@ -182,30 +203,6 @@ def _closed_over(program: Program, file: SourceFile, function: ast.AST) -> list[
 def _is_given_both(given: list[ast.expr], fitted: frozenset[str] | None, only: frozenset[str] | None) -> bool:
     """Is what trains given the samples under both of their names?"""
     return bool(fitted and only) and all(any(names_in(arg) & part for arg in given) for part in (fitted, only) if part)
-
-
-def _effects(program: Program, file: SourceFile, node: ast.Call) -> set[str]:
-    """Of a call of the program's own: does it train, or is it one that only measures?"""
-    functions = program.effects.targets(Call(program, file, node))
-    effects = {str(event.effect) for function in functions for event in program.effects.of(function)}
-    effects |= {
-        str(event.effect) for one in functions for inner in _given_back(one) for event in program.effects.of(inner)
-    }
-    if any("no_grad" in word or "inference_mode" in word for one in functions for word in one.decorators):
-        effects.add("no_grad")
-    return effects & {"backward", "no_grad", "eval"}
-
-
-def _given_back(function: UserFunction) -> Iterator[UserFunction]:
-    """The functions that it makes and returns, to be called with what it was given."""
-    names = {
-        one.value.id
-        for one in ast.walk(function.node)
-        if isinstance(one, ast.Return) and isinstance(one.value, ast.Name)
-    }
-    for inner in ast.iter_child_nodes(function.node):
-        if isinstance(inner, ast.FunctionDef) and inner.name in names:
-            yield function.program.function(function.file, inner)
 
 
 def _is_given_twice(program: Program, file: SourceFile, given: list[ast.expr]) -> bool:

@@ -19,11 +19,13 @@ Sources: L. Prechelt, "Early Stopping - But When?" (1998); PyTorch documentation
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from torchdx.finding import Finding
-from torchdx.source.choices import choices, is_below_all, is_never
+from torchdx.source.choices import Choice, choices, is_below_all, is_never
+from torchdx.source.extremes import extremes
 from torchdx.source.merits import Merits
 from torchdx.source.values import Instance
 
@@ -38,7 +40,7 @@ explains = frozenset({"not-learning", "validation-gap"})
 def in_source(program: Program) -> Iterator[Finding]:
     """Every choice of the best that takes the worse of two, and every plateau of the other mode."""
     merits, told = Merits(program), set()
-    for choice in choices(program):
+    for choice in (*choices(program), *_of_lists(program)):
         merit = merits.better(choice.file, choice.value)
         zero = merit == -1 and is_below_all(choice)
         never = zero or is_never(choice)
@@ -54,10 +56,17 @@ def in_source(program: Program) -> Iterator[Finding]:
             else f"`{choice.file.text_of(choice.test)}` takes the worst for the best: `{value}` is the better the "
             f"{'smaller' if merit < 0 else 'greater'} it is",
             site=choice.file.site(choice.test),
-            cure=f"take the other: `{value} {sign} {best}`, with a best that starts at float('{end}')",
+            cure=f"take the other: `{value} {sign} {best}`, with a best that starts at float('{end}')"
+            if isinstance(choice.best, (ast.Name, ast.Attribute, ast.Subscript))
+            else f"take the {'smallest' if choice.greater else 'greatest'}",
             confidence=0.93,
         )
     yield from _plateaus(program, merits)
+
+
+def _of_lists(program: Program) -> Iterator[Choice]:
+    """The best by the end of a list, in programs that train."""
+    return extremes(program) if next(program.calls_named("backward"), None) is not None else iter(())
 
 
 def _plateaus(program: Program, merits: Merits) -> Iterator[Finding]:

@@ -26,6 +26,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from torchdx.finding import Finding
+from torchdx.source.draws import are_numbers_of_chance
 from torchdx.source.values import literal
 
 if TYPE_CHECKING:
@@ -39,8 +40,6 @@ explains = frozenset({"not-learning", "one-class-predictions", "learning-rate-to
 
 THAWS = re.compile(rb"requires_grad_?\s*(=\s*|\(\s*)(True|\))|requires_grad\s*=\s*[^F\s]|unfreez|weight\.data")
 """What a table that was frozen may learn by, or be filled by, afterwards."""
-DRAWN = frozenset({"torch.randn", "torch.rand", "torch.normal", "torch.empty"})
-"""What gives the numbers of a table that nobody trained."""
 SHARE = 0.5
 """Share of a trained model's parameters that are frozen and random. Healthy frozen parts were loaded, or are copies: 0;
 where loading was forgotten, in four small nets: 0.79 to 0.96. Below a half, what learns can make up for it."""
@@ -76,10 +75,10 @@ def in_run(record: Record) -> Iterator[Finding]:
 def in_source(program: Program) -> Iterator[Finding]:
     """Every table of embeddings made of random numbers as if they were pretrained ones, which freezes them."""
     for call in program.calls("torch.nn.Embedding.from_pretrained", "torch.nn.EmbeddingBag.from_pretrained"):
-        given = call.argument_value(0, "embeddings").name
+        given = are_numbers_of_chance(call.argument_value(0, "embeddings"))
         kept = call.argument(1, "freeze")
         frozen = kept is None or literal(kept.value) is True
-        if given in DRAWN and frozen and not THAWS.search(call.file.bytes) and not call.file.is_test:
+        if given and frozen and not THAWS.search(call.file.bytes) and not call.file.is_test:
             yield Finding(
                 message=f"`{call.text[:60]}` freezes this table at the random numbers of `{given}`: it will not learn",
                 site=call.site,
@@ -159,13 +158,13 @@ def _forgotten_finding(record: Record, parameters: Sequence[Parameter]) -> Findi
 
 
 def _trained_models(record: Record) -> list[list[Parameter]]:
-    """The parameters of each model that an optimizer steps a part of."""
+    """The parameters of each model that an optimizer was given a part of."""
     held = _held(record)
     models: dict[int, list[Parameter]] = {}
     for parameter in record.parameters:
         if parameter.model is not None:
             models.setdefault(parameter.model, []).append(parameter)
-    return [own for own in models.values() if any(p.id in held and p.trainable for p in own)]
+    return [own for own in models.values() if any(p.id in held for p in own)]
 
 
 def _held(record: Record) -> frozenset[int]:

@@ -100,14 +100,17 @@ def _whole_model_left(record: Record) -> Iterator[Finding]:
     """A whole model at its random start that the loss sends gradients to, and no optimizer ever holds.
 
     A model that is not to be trained is loaded, frozen, or used without gradients; and what trains well needs no cure,
-    but where it stands before what is trained, or an optimizer that is there twice was meant for it.
+    but where it stands before what is trained, or an optimizer that is there twice was meant for it. Else it is a note.
     """
     if record.left_out_parameters():
         return
     pulled = record.process.last("gradients").get("outside", ())
     left = [p for p in record.unoptimised_parameters() if p.id in pulled and p.is_fresh]
-    if not left or not record.progress.gain < LITTLE:
-        left = _certainly_left(record)
+    poor = bool(left) and record.progress.gain < LITTLE
+    certain = [] if poor else _certainly_left(record)
+    learners = [p for p in record.parameters if any(p.id in o.parameter_ids for o in record.optimizers)]
+    alone = [p for p in left if p.model is not None and not any(p.is_copy_of(one) for one in learners)]
+    left = left if poor else certain or alone
     if not left:
         return
     layers = list(dict.fromkeys(parameter.layer or parameter.name for parameter in left))
@@ -122,6 +125,7 @@ def _whole_model_left(record: Record) -> Iterator[Finding]:
         },
         cure="give the optimizer the parameters of both models, or freeze the one that is not to be trained",
         confidence=0.9,
+        severity=None if poor or certain else "note",
     )
 
 

@@ -45,6 +45,7 @@ explains = frozenset(
         "validation-gap",
         "parameter-never-reached",
         "optimizer-of-other-parameters",
+        "clipped-nearly-always",
     }
 )
 
@@ -132,7 +133,8 @@ def in_run(record: Record) -> Iterator[Finding]:
             )
     for optimizer in record.optimizers:
         steps = [fact for fact in record.process.all("step") if fact.get("optimizer") == optimizer.id]
-        zeroed = zeroed_looks(record, optimizer)
+        clipped = any(clip.bound == 0 for clip in record.clips)  # clipped to nothing, not cleared
+        zeroed = [] if clipped else zeroed_looks(record, optimizer)
         kept = any(fact.get("cleared") is not None for fact in steps) or _held_some(record, optimizer)
         if kept and len(zeroed) < LOOKS:
             continue  # gradients were there right after a step, or right before one

@@ -38,7 +38,9 @@ if TYPE_CHECKING:
 
 code, family, severity = "TDX908", "loop", "error"
 needs: frozenset[str] = frozenset()
-explains = frozenset({"not-learning", "parameter-not-optimised", "gradients-not-cleared"})
+explains = frozenset(
+    {"not-learning", "parameter-not-optimised", "gradients-not-cleared", "gradients-cleared-before-step"}
+)
 
 BY_HAND = re.compile(rb"\.grad\b|\.data\s*([-+*/]?=[^=]|\.\w+_\()|autograd\.grad")
 KNOWING = words("zero_grad state_dict load_state_dict add_param_group print len id isinstance")

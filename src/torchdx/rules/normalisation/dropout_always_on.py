@@ -40,7 +40,7 @@ KINDS = ("dropout", "dropout1d", "dropout2d", "dropout3d", "alpha_dropout", "fea
 LAYERS = ("Dropout", "Dropout1d", "Dropout2d", "Dropout3d", "AlphaDropout")
 ATTENTION = "torch.nn.functional.scaled_dot_product_attention"
 WANTED = re.compile(
-    r"monte|bayes|uncertain|(^|_)mc(_|$)|MC[A-Z_D]|always|train|augment|noise|sampl|loss", re.IGNORECASE
+    r"monte|bayes|uncertain|(^|_)mc(_|$)|(?-i:MC[A-Z_])|always|train|augment|noise|sampl|loss", re.IGNORECASE
 )
 
 

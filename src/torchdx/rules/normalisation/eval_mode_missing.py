@@ -32,7 +32,7 @@ from torchdx.source.reading import words
 
 if TYPE_CHECKING:
     from torchdx.record import Record
-    from torchdx.source import Call, Program, UserFunction
+    from torchdx.source import Call, Event, Program, UserFunction
     from torchdx.source.file import SourceFile
     from torchdx.source.loops import Evaluation
 
@@ -102,7 +102,7 @@ def _in_chain(program: Program, call: Call, made: Call, depth: int) -> bool:
 
 
 def _evaluates(program: Program, function: UserFunction) -> bool:
-    if any(event.effect == "eval" for event in program.effects.of(function)):
+    if any(event.effect == "eval" and not _restores(event) for event in program.effects.of(function)):
         return True
     return function.owner is not None and b".eval(" in function.file.bytes
 
@@ -129,6 +129,12 @@ def in_run(record: Record) -> Iterator[Finding]:
             cure="call `.eval()` on the model before measuring, and `.train()` before training goes on",
             confidence=0.9,
         )
+
+
+def _restores(event: Event) -> bool:
+    """Is it a `model.train(was)` that gives the mode back which was read before?"""
+    mode = event.call.argument_value(0, "mode") if event.call is not None and event.call.method == "train" else None
+    return mode is not None and mode.name.endswith(".training")
 
 
 def _matters(record: Record) -> bool:

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from torchdx.record import Record, Schedule
 
 code, family, severity = "TDX707", "schedules", "warning"
-needs = frozenset({"schedule"})
+needs = frozenset({"step"})
 explains = frozenset(
     {
         *("not-learning", "learning-rate-too-low", "vanishing-gradient", "parameter-unchanged"),

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from torchdx.watch.deep.episode import Episode, mapped, tensors_in
+from torchdx.watch.deep.episode import Episode, mapped, masks_in, tensors_in
 from torchdx.watch.deep.passage import parting, passage
 from torchdx.watch.deep.specimen import Specimen
 
@@ -62,9 +62,11 @@ def _across(specimen: Specimen, episode: Episode) -> float | None:
 
     Whichever axis the samples are along: of two samples one then knows of the other. None where losses have no places.
     """
-    shapes = {tuple(tensor.shape) for tensor in episode.inputs}
+    masks = masks_in(episode.inputs)
+    given = [tensor for tensor in episode.inputs if all(tensor is not mask for mask in masks)]
+    shapes = {tuple(tensor.shape) for tensor in given}
     shape = next(iter(shapes))
-    indices = all(not tensor.is_floating_point() and tensor.dtype is not torch.bool for tensor in episode.inputs)
+    indices = all(not tensor.is_floating_point() and tensor.dtype is not torch.bool for tensor in given)
     with torch.no_grad():
         terms = specimen.terms(episode)
     if len(shapes) > 1 or len(shape) != 2 or min(shape) < 2 or not indices:
@@ -75,6 +77,8 @@ def _across(specimen: Specimen, episode: Episode) -> float | None:
     for row in range(min(2, shape[0])):
 
         def change(tensor: Tensor, row: int = row) -> Tensor:
+            if any(tensor is mask for mask in masks):
+                return tensor
             other = tensor.detach().clone()
             other[row, 0] = others(tensor)[row, 0]
             return other
@@ -116,10 +120,12 @@ def _mixing_layer(specimen: Specimen, episode: Episode, changed: int) -> int | N
 
 def _with_sample_changed(episode: Episode, sample: int) -> Episode:
     """The step with one sample replaced, in the inputs alone, by the next one (numbers: by it and its negative)."""
-    count = episode.samples
+    count, masks = episode.samples, masks_in(episode.inputs)
 
     def change(tensor: Tensor) -> Tensor:
-        if not tensor.dim() or tensor.shape[0] != count or tensor.dtype is torch.bool:
+        if not tensor.dim() or tensor.shape[0] != count or any(tensor is mask for mask in masks):
+            return tensor
+        if tensor.dtype is torch.bool:
             return tensor
         other = tensor.detach().clone()
         other[sample] = -other[(sample + 1) % count] if tensor.is_floating_point() else other[(sample + 1) % count]

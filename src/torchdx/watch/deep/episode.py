@@ -15,6 +15,10 @@ from torchdx.watch.places import Place
 _SIMPLE = (bool, int, float, complex, str, bytes, type(None), torch.dtype, torch.device, torch.Size, slice, range)
 
 
+_SHUT = -1e4
+"""What a mask adds, or less, to the scores of places that may not be seen."""
+
+
 class CannotKeep(Exception):
     """Something in a call that cannot be kept, in words."""
 
@@ -87,7 +91,12 @@ class Episode:
         if wanted >= here:
             return self
 
+        masks = masks_in(self.inputs)
+
         def cut(tensor: Tensor) -> Tensor:
+            if any(tensor is mask for mask in masks):
+                both = len(tensor) == here
+                return tensor[skipped : skipped + wanted, skipped : skipped + wanted] if both else tensor
             each, rest = divmod(tensor.shape[0] if tensor.dim() else 0, here)
             return tensor[each * skipped : each * (skipped + wanted)] if each and not rest else tensor
 
@@ -109,6 +118,22 @@ def tensors_in(thing: Any) -> Iterator[Tensor]:
     elif isinstance(thing, list | tuple):
         for value in thing:
             yield from tensors_in(value)
+
+
+def masks_in(inputs: Sequence[Tensor]) -> list[Tensor]:
+    """Those that only say which places of a sequence may see which: square ones of nothing but 0, 1 and -inf."""
+    sides = {size for tensor in inputs for size in tensor.shape[:2] if not _is_square(tensor)}
+    return [tensor for tensor in inputs if _is_square(tensor) and len(tensor) in sides and _is_masking(tensor)]
+
+
+def _is_square(tensor: Tensor) -> bool:
+    return tensor.dim() == 2 and tensor.shape[0] == tensor.shape[1]
+
+
+def _is_masking(tensor: Tensor) -> bool:
+    if tensor.dtype is torch.bool:
+        return True
+    return tensor.is_floating_point() and bool(((tensor == 0) | (tensor == 1) | (tensor <= _SHUT)).all())
 
 
 def paths_in(thing: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[tuple[Any, ...], Tensor]]:
