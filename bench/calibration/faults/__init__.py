@@ -19,6 +19,8 @@ from faults import (
     first,
     g_sensors,
     g_stations,
+    h_plates,
+    h_strokes,
 )
 from faults.fault import KINDS, Fault
 
@@ -34,6 +36,8 @@ _SETS = (
     f_policies,
     g_sensors,
     g_stations,
+    h_plates,
+    h_strokes,
 )
 
 SCORES = {program: meaning for one in _SETS for program, meaning in one.SCORES.items()}
