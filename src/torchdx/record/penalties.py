@@ -74,6 +74,23 @@ class Penalties:
         return float(median(look["penalty"] for look in self._last)) / blind
 
     @property
+    def factor(self) -> float:
+        """The penalty over the sum of the squares of at least two weight matrices, at first; 0 where not known."""
+        weights = [weight for movement in self.record.movements for weight in movement.weights]
+        sizes = [(dict(weight.value), math.prod(weight.shape)) for weight in weights]
+        for look in self.looks[:PHASES] if len(weights) > 1 and not self.active else ():
+            squares = sum(values.get(look["step"], 0.0) ** 2 * count for values, count in sizes)
+            if squares > 0:
+                return float(look["penalty"] / squares)
+        return 0.0
+
+    @property
+    def in_the_end(self) -> float:
+        """The penalty over the loss, in the last quarter of the looks; 0 where these are few."""
+        times = [look["penalty"] / look["losses"] for look in self._last if look["losses"] > 0]
+        return median(times) if times else 0.0
+
+    @property
     def own(self) -> Series:
         """The mean of the loss on the data in each training phase; what is left of the objective, where none is."""
         phases = Series.of((phase.last_step, phase.loss) for phase in self.record.phases("train"))

@@ -120,7 +120,7 @@ def _gives_parts(program: Program, file: SourceFile, call: ast.Call) -> bool:
 
 def _is_made_alike(value: ast.expr | None) -> bool:
     if isinstance(value, ast.GeneratorExp | ast.ListComp):
-        return isinstance(value.elt, ast.Call)
+        return isinstance(value.elt, ast.Call | ast.Tuple)
     if isinstance(value, ast.Call) and last_word(value) in ("tuple", "list", "map", *SPLITS):
         return (
             last_word(value) in SPLITS or not value.args or _is_made_alike(value.args[0]) or last_word(value) == "map"

@@ -30,6 +30,7 @@ KINDS = {
     "SmoothL1Loss": "smooth_l1_loss",
     "HuberLoss": "huber_loss",
     "PoissonNLLLoss": "poisson_nll_loss",
+    "CTCLoss": "ctc_loss",
 }
 """Loss classes and the functions of `torch.nn.functional` that compute the same."""
 LIKELY = re.compile(r"loss|crit|objective|entropy|cost|(^|_)(ce|bce|nll|kld?|mse|xent)(_|$)|func|fn$", re.IGNORECASE)
@@ -50,12 +51,12 @@ class LossUse:
     @property
     def input(self) -> Expression | None:
         """The prediction that goes in."""
-        return self.call.argument(0, "input")
+        return self.call.argument(0, "log_probs" if self.kind == "ctc_loss" else "input")
 
     @property
     def target(self) -> Expression | None:
         """What it is compared with."""
-        return self.call.argument(1, "target")
+        return self.call.argument(1, "targets" if self.kind == "ctc_loss" else "target")
 
     @property
     def ending(self) -> Ending:

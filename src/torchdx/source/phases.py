@@ -42,6 +42,7 @@ DEEPEST = 5
 OF_TRAIN = words("MNIST FashionMNIST KMNIST QMNIST CIFAR10 CIFAR100 USPS")
 OPTIMIZERS = words("SGD Adam AdamW RMSprop Adagrad Adadelta Adamax NAdam RAdam ASGD LBFGS Rprop")
 PARTS = words("torch.utils.data.random_split torch.utils.data.Subset")
+GIVE_PARAMETERS = words("torch.nn.Module.parameters ?.parameters torch.nn.Module.named_parameters ?.named_parameters")
 ENDS = (ast.Return, ast.Raise, ast.Break)
 
 
@@ -271,15 +272,15 @@ def is_same(one: Value, other: Instance) -> bool:
 def owners(parameters: Value) -> Iterator[Value]:
     """The modules whose parameters these are."""
     for one in reached(parameters, _parameters_in):
-        if isinstance(one, Result) and one.dotted in ("torch.nn.Module.parameters", "?.parameters"):
+        if isinstance(one, Result) and one.dotted in GIVE_PARAMETERS:
             yield from one.input.alternatives()
 
 
 def _parameters_in(value: Value) -> Iterator[Value]:
-    if isinstance(value, Either):
-        yield from value.choices
-    elif isinstance(value, Group):
-        yield from value.items
+    if isinstance(value, Either | Group):
+        yield from value.choices if isinstance(value, Either) else value.items
+    elif isinstance(value, Item):
+        yield value.of  # one of those that were gone through
     elif isinstance(value, Table):
         yield value.items.get("params", UNKNOWN)
     elif isinstance(value, Result) and value.dotted in ("filter", "list", "itertools.chain", "tuple"):

@@ -60,8 +60,14 @@ def _is_of_its_own(file: SourceFile, use: ast.Name) -> bool:
     if len(targets) != 1 or not isinstance(statement, ast.Assign):
         return False
     bound = targets[0].elts if isinstance(targets[0], ast.Tuple) else targets
-    each = statement.value.args[-1] if isinstance(statement.value, ast.Call) and statement.value.args else None
+    value = statement.value
+    each = value.args[-1] if isinstance(value, ast.Call) and value.args else None
+    if isinstance(value, ast.GeneratorExp | ast.ListComp) and len(value.generators) == 1:
+        each = value.generators[0].iter
     one_by_one = isinstance(each, ast.Tuple | ast.List) and [*map(ast.unparse, bound)] == [*map(ast.unparse, each.elts)]
+    if isinstance(value, ast.Tuple) and len(value.elts) == len(bound):  # as in `y, z = y[:, None], z[:, None]`
+        own = [_names(one) & {ast.unparse(b) for b in bound} for one in value.elts]
+        one_by_one = all(read <= {ast.unparse(b)} for read, b in zip(own, bound, strict=True))
     return (len(bound) == 1 or one_by_one) and any(isinstance(one, ast.Name) and one.id == use.id for one in bound)
 
 

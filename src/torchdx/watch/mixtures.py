@@ -145,6 +145,8 @@ def _viewed(axes: Axes, sizes: tuple[int, ...], given: tuple[int, ...] | None) -
     if tuple(size for _, size in long) == tuple(size for size in given if size != 1):
         ahead = iter(long)
         return [next(ahead)[0] if size != 1 else None for size in given], given
+    if len(given) == 3 and len(long) >= 2 and given[1:] == tuple(size for _, size in long[-2:]):
+        return [None, *(axis for axis, _ in long[-2:])], given
     if len(given) == 3 and len(sizes) >= 2 and given[1:] == sizes[-2:]:
         return [None, *axes[-2:]], given
     return None, given

@@ -1,4 +1,4 @@
-"""Errors that enter an objective with a minus, or likelihoods with a plus, so that what lowers it raises the errors."""
+"""Errors in an objective with a minus, or likelihoods and overlaps with a plus: what lowers it raises the errors."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from torchdx.watch.agreements import is_overlap
 from torchdx.watch.lineage import VIEWS
 from torchdx.watch.lines import Lines
 from torchdx.watch.pace import Pace
@@ -49,8 +50,8 @@ class Raised:
             node, factor = found
             weights = hasattr(node.next_functions[0][0], "variable")
             told = {"operation": node.name(), "factor": factor, "weights": weights, "objective": number(root)}
-            likelihood = {"likelihood": True} if factor > 0 else {}
-            self.session.write("raised", step=step + 1, site=place, **told, **likelihood)
+            good = "overlap" if node.name().startswith("Div") else "likelihood"
+            self.session.write("raised", step=step + 1, site=place, **told, **({good: True} if factor > 0 else {}))
             self.lines.ask_once("raised_line", place, root, node)
 
 
@@ -65,7 +66,7 @@ def _raised(root: Any) -> tuple[Any, float] | None:
             return node, factor
         if factor > 0 and (likelihood := _likelihood(node)) is not None:
             return likelihood, factor
-    return None
+    return next((one for one in _terms(root, turned=True) if one[1] > 0 and is_overlap(one[0])), None)
 
 
 def _agree(lowered: Any, raised: Any) -> bool:
@@ -107,12 +108,14 @@ def _likelihood(node: Any) -> Any:
     return None
 
 
-def _terms(root: Any) -> Iterator[tuple[Any, float]]:
+def _terms(root: Any, turned: bool = False) -> Iterator[tuple[Any, float]]:
+    """The terms of a sum, below their means; where `turned`, what a number less a term is made of too."""
     ahead, seen = [(root, 1.0)], 0
     while ahead and seen < _NODES:
         node, factor = ahead.pop()
         seen += 1
-        inner = terms_of(node, factor)
+        less = turned and node.name() == "RsubBackward1"
+        inner = [(node.next_functions[0][0], -factor)] if less else terms_of(node, factor)
         below = node.next_functions[0][0] if inner is None and node.name().startswith(_REDUCED) else None
         if inner is None and below is None:
             yield node, factor

@@ -35,7 +35,9 @@ if TYPE_CHECKING:
 
 code, family, severity = "TDX313", "activations", "warning"
 needs = frozenset({"replay"})
-explains = frozenset({"not-learning", "validation-gap", "cannot-fit-one-batch", "labels-unrelated", "future-leak"})
+explains = frozenset(
+    {"not-learning", "validation-gap", "cannot-fit-one-batch", "labels-unrelated", "future-leak", "forget-gate-shut"}
+)
 
 MIXED = 1e-3
 """Change of another sample's loss over the change of the sample's own. All 80 runs without this fault, 16 of them of

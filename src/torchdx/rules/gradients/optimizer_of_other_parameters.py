@@ -2,7 +2,8 @@
 
 Seen as a loss that stays where it began, or a new part that never learns, although `backward()` and `step()` are
 called. Measured is that none of the optimizer's parameters ever has a gradient, while parameters that do are in none;
-or all that it holds is frozen; or they have one only when another optimizer steps, as where two change places.
+or all that it holds is frozen; or they have one only when another optimizer steps, as where two change places, or where
+another holds them all, too.
 
 Hurts because an optimizer holds tensors, not a model. Once the model, or a part of it, is copied (`deepcopy`), made
 anew, or its parameters are put in by `load_state_dict(..., assign=True)`, backward() fills the gradients of the new
@@ -70,6 +71,8 @@ def in_run(record: Record) -> Iterator[Finding | NotEnough]:
             since = _looks_since(record, record.optimizers, steps[0])
             if pulled and not since:
                 yield _finding(optimizer, _held(record, optimizer), pulled, "all", FROZEN)
+        elif len(_idle_twin(record, optimizer)) >= LOOKS:
+            yield _in_vain(record, optimizer)
         elif not idle[optimizer.id]:
             left, lost = record.left_out_parameters(), _lost(record, optimizer)
             if left and lost and _are_alike(lost, left, in_size=False):
@@ -101,6 +104,32 @@ def _exchanged(record: Record, optimizer: Optimizer) -> int:
     if any(fact["params"] for fact in own) or any(p.gradient for p in _held(record, optimizer)):
         return 0
     return sum(optimizer.id in fact.get("pulled", ()) for fact in record.process.all("gradients"))
+
+
+def _idle_twin(record: Record, optimizer: Optimizer) -> list[int]:
+    """The steps seen of one that never has a gradient, though all that it holds is another's, which does: where each of
+    several models should have its own optimizer."""
+    looks = _looks(record, optimizer)
+    glances = [fact for fact in record.process.all("unreached") if fact.get("optimizer") == optimizer.id]
+    if any(fact["params"] for fact in looks) or not all(fact.get("whole") for fact in glances):
+        return []
+    held = set(optimizer.parameter_ids)
+    twins = [one for one in record.optimizers if one.id != optimizer.id and set(one.parameter_ids) == held]
+    working = any(fact["params"] for one in twins for fact in _looks(record, one))
+    return sorted(fact["step"] for fact in (*looks, *glances)) if held and working else []
+
+
+def _in_vain(record: Record, optimizer: Optimizer) -> Finding:
+    held = _held(record, optimizer)
+    return Finding(
+        message=f"this {optimizer.cls} was given parameters that another optimizer has, too, and never finds a "
+        "gradient at its steps: what the loss before them is computed with is not what it holds, and learns nothing",
+        site=optimizer.site,
+        layer=held[0].layer if held else None,
+        evidence={"steps seen": _idle_twin(record, optimizer)},
+        cure="give each optimizer the parameters of the model whose loss it steps after",
+        confidence=0.96,
+    )
 
 
 def _in_exchange(record: Record, optimizer: Optimizer) -> Finding:

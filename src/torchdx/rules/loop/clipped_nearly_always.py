@@ -57,8 +57,9 @@ def in_run(record: Record) -> Iterator[Finding]:
     """Every optimizer of plain steps whose gradients are cut down to a small part, in a run that got nowhere far."""
     for optimizer in record.optimizers:
         cuts, ratio = _cuts(record, optimizer), _ratio(record, optimizer)
-        severe = cuts and _share(cuts) > ALWAYS and median(cuts) > SEVERELY and ratio < SMALL
-        if not (severe and record.steps >= STEPS and record.progress.finite and record.progress.gain < LEARNT):
+        severe = cuts and _share(cuts) > ALWAYS and median(cuts) > SEVERELY and record.steps >= STEPS
+        crawls = ratio < SMALL and record.progress.gain < LEARNT
+        if not (severe and record.progress.finite and (crawls or _is_bound_below_eps(record, optimizer))):
             continue
         places, clips = record.process.all("clipping"), _clips(record, optimizer)
         told = f"after {record.steps} steps the loss is {record.progress.last:.3g}, having begun at "
@@ -118,6 +119,13 @@ def _cuts(record: Record, optimizer: Optimizer) -> list[float]:
     looks = [look for look in record.process.all("gradients") if look.get("optimizer") == optimizer.id]
     cuts = [1 / max(look["left"], 1e-30) for look in looks if look.get("left") is not None]
     return cuts if len(cuts) >= LOOKS else []
+
+
+def _is_bound_below_eps(record: Record, optimizer: Optimizer) -> bool:
+    """May no gradient's element be as large as what its size is raised by? However far that gets, it is no clipping."""
+    bounds = [fact["bound"] for fact in record.process.all("clipping")]
+    eps = float(optimizer.option("eps") or 0.0) if optimizer.is_scale_free else 0.0
+    return bool(bounds) and 0 < max(bounds) < eps
 
 
 def _is_below_eps(record: Record, optimizer: Optimizer) -> bool:

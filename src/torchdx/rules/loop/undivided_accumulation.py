@@ -126,7 +126,26 @@ def _parts(step: Call, inner: ast.AST | None) -> Expression | None:
         isinstance(one, ast.Call) and last_word(one) == "next" for part in inner.body for one in ast.walk(part)
     )
     ranged = len(drawn) == 1 and drawn[0] is inner.iter and last_word(drawn[0]) == "range" and len(drawn[0].args) == 1
-    return step.at(drawn[0].args[0]) if fetches and ranged else None
+    return step.at(drawn[0].args[0]) if ranged and (fetches or _is_cut(inner)) else None
+
+
+def _is_cut(inner: ast.For) -> bool:
+    """Do the rounds of a loop cut their part of the samples each, at places that follow from the round's number?"""
+    places = {one.id for one in ast.walk(inner.target) if isinstance(one, ast.Name)}
+    for part in inner.body:
+        for one in ast.walk(part):
+            if isinstance(one, ast.Assign) and _holds(one.value, places):
+                places |= {name.id for target in one.targets for name in ast.walk(target) if isinstance(name, ast.Name)}
+            first = one.slice if isinstance(one, ast.Subscript) else None
+            if isinstance(first, ast.Tuple) and first.elts:  # of the samples, not of the moments of each
+                first = first.elts[0]
+            if isinstance(first, ast.Slice) and all(end and _holds(end, places) for end in (first.lower, first.upper)):
+                return True
+    return False
+
+
+def _holds(node: ast.expr, names: set[str]) -> bool:
+    return any(isinstance(one, ast.Name) and one.id in names for one in ast.walk(node))
 
 
 def _block(call: Call) -> int:

@@ -189,11 +189,13 @@ def _raised(record: Record) -> Iterator[Finding]:
     for place, looks in _by_place(record, "raised").items():
         objectives = [look["objective"] for look in looks if math.isfinite(look["objective"])]
         weights = all(look.get("weights") for look in looks)
-        lowered = all(look.get("likelihood") for look in looks)
+        overlap = all(look.get("overlap") for look in looks)
+        lowered = overlap or all(look.get("likelihood") for look in looks)
         falls = objectives[-1] < objectives[0] if lowered else bool(objectives) and _fallen(objectives) >= FALLEN
         if len(objectives) < LOOKS or not (weights or falls) or 2 * looks[-1]["step"] < record.steps:
             continue
-        what = "weights, squared," if weights else "logarithms of the right answers' odds" if lowered else "errors"
+        likely = "overlaps with the right answers" if overlap else "logarithms of the right answers' odds"
+        what = "weights, squared," if weights else likely if lowered else "errors"
         yield Finding(
             message=f"{what} enter what is minimised times {looks[-1]['factor']:.3g}: the "
             f"{'less' if lowered else 'greater'} they are the better, and it went from {objectives[0]:.3g} to "

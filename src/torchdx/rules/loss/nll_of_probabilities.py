@@ -5,6 +5,7 @@ Seen as a loss that is negative (it falls towards -1 with probabilities, without
 Hurts because `nll_loss` takes no logarithm: it only picks the number of the true class and changes its sign. With
 probabilities that is -p in place of -log p: its gradient does not grow when the model is confidently wrong. With raw
 scores nothing normalises, and all scores grow for ever.
+`ctc_loss` sums over alignments, and takes the same.
 
 Helped by `log_softmax` before `nll_loss`, or `cross_entropy` on the raw scores, which is the same in one.
 
@@ -41,16 +42,21 @@ explains = frozenset(
 )
 
 
+LIKELIHOODS = ("nll_loss", "ctc_loss")
+"""The losses that take log-probabilities and no logarithm themselves."""
+
+
 def in_source(program: Program) -> Iterator[Finding]:
     """Every likelihood of something that is certainly no log-probability."""
-    for use in program.losses("nll_loss"):
+    for use in program.losses(*LIKELIHOODS):
         if use.ending.kind in ("probabilities", "logits"):
             yield Finding(
                 message=f"`{use.call.text[:50]}` needs log-probabilities, and these are "
                 f"{'probabilities' if use.ending.kind == 'probabilities' else 'raw scores'} ({use.ending.operation})",
                 site=use.site,
                 evidence={"input": use.ending.kind, "operation": use.ending.operation},
-                cure="use log_softmax before it, or cross_entropy on the raw scores",
+                cure="use log_softmax before it"
+                + (", or cross_entropy on the raw scores" if use.kind == "nll_loss" else ""),
                 confidence=0.97,
             )
 
@@ -95,14 +101,14 @@ def readings(record: Record) -> Iterator[tuple[str, float]]:
 
 def treat(program: Program, finding: Finding) -> Iterator[Fix]:
     """Take the logarithm where the softmax is, or let the loss do both."""
-    use = next((use for use in program.losses("nll_loss") if use.site == finding.site), None)
+    use = next((use for use in program.losses(*LIKELIHOODS) if use.site == finding.site), None)
     if use is None:
         return
     if use.ending.kind == "probabilities" and len(use.ending.by) == 1:
         result = use.ending.by[0]
         found = edits.fix("take the logarithm of the softmax", result.home.file, list(in_log(result)))
     else:
-        found = _with_both(use)
+        found = _with_both(use) if use.kind == "nll_loss" else None
     if found is not None and found.edits:
         yield found
 

@@ -77,14 +77,19 @@ left of momentum: the share that a step takes off every weight, embeddings too, 
 that it can hold. Healthy programs (24): 0.5 and
 0.006 at most; rates that are far too high reach 0.28, with decays of 0.1 at most; 9 sick ones 3 to 30 and 0.02 to 0.1,
 and two that learn all the same 3, with 0.03 and 0.06."""
+HELD, ENDS = 0.5, 1.0
+"""A penalty over the sum of the squares of all weight matrices, 5000 times the usual factor; and over the loss in the
+end, where what is left of the loss is what such weights cannot learn. Healthy programs: 0.02 at most, and 3.5; sick
+ones 0.5 and more, and 1.8 to 5."""
 LEARNT = 0.05
 """Share by which the data's own loss fell, from its first values to the mean of the last phase, which may be all of the
 run. Drowned runs read 0.004 at most; those that learn 0.11 to 0.8."""
-BONUS, SPREAD_OUT, SENSED, LARGE = 3.0, 0.9, 1e-3, 0.1
+BONUS, SPREAD_OUT, SENSED, LARGE = 3.0, 0.9, 1e-5, 0.1
 """Times all the rest of the objective that a bonus on entropy adds, at the middle one of the looks of the second half
 of training; the share of the greatest entropy that the policy then keeps; the share of the bonus that the rest is at
-least, as without any reward there is nothing to drown; and the bonus over the entropy. Healthy agents (4): 0.04 to
-0.8, 0.3 to 0.75, 1.3 and more, and 0.01; sick ones (4): 31 to 250, 0.94 and more, 0.004 to 0.04, and 1 to 10."""
+least, as without any reward there is nothing to drown, but the rounding of the sum, 1e-6; and the bonus over the
+entropy. Healthy agents (12): 0.0002 to 0.8, 0.004 to 0.75, 1.3 and more, and 0.02 at most; sick ones (6): 31 to 2400,
+0.94 and more, 0.0004 to 0.04 (the least where advantages have a mean of zero), and 1 to 15."""
 STEPS = 30
 """Optimizer steps before which nothing can have been learnt: the examination's own bound."""
 LOOKS = 3
@@ -104,7 +109,7 @@ def _pulled(record: Record) -> Iterator[Finding]:
         times = _decay(movement)
         decay = max((_decay_of(movement.optimizer, weight) for weight in movement.weights), default=0.0)
         heavy = not _is_apart(movement.optimizer) and decay >= HEAVY
-        least = POOR if times > FAR else HALFWAY if heavy else LEARNT
+        least = HALFWAY if heavy else POOR if times > FAR else LEARNT
         strong = times > (HOLDS if heavy else DECAYS)
         if strong and record.steps >= STEPS and record.progress.finite and _stands_still(record, least):
             yield Finding(
@@ -148,7 +153,9 @@ def _added(record: Record) -> Iterator[Finding | NotEnough]:
     fall, times = terms.fall, max(terms.middle, terms.at_first)
     if _drowns(terms):
         told = f"fell by {fall:.0%} only" if fall > 0 else "did not fall"
-        if terms.over_blind > 1 and fall >= LEARNT:
+        if terms.factor > HELD and fall >= LEARNT:
+            told = f"stays below it in the end, {terms.in_the_end:.2g} times less: small weights are what is learnt"
+        elif terms.over_blind > 1 and fall >= LEARNT:
             told = f"is that of a model that knows nothing at {1 / terms.over_blind:.2g} times what the penalty ends at"
         yield Finding(
             message=f"the penalty on the {'activations' if active else 'weights'} is {times:.3g} times the "
@@ -174,7 +181,7 @@ def _drowns(terms: Penalties) -> bool:
         return True
     if terms.left < GONE and first > (SOON if terms.active else EQUAL):
         return fall < (LITTLE if terms.active else HARDLY)
-    return not terms.active and terms.over_blind > BLIND
+    return not terms.active and (terms.over_blind > BLIND or (terms.factor > HELD and terms.in_the_end > ENDS))
 
 
 def _spread_out(record: Record) -> Iterator[Finding]:
@@ -216,6 +223,7 @@ def readings(record: Record) -> Iterator[tuple[str, float]]:
         yield "LEARNT", terms.fall
         yield "GONE", terms.left
         yield "BLIND", terms.over_blind
+        yield from (("HELD", terms.factor), ("ENDS", terms.in_the_end))
         yield "LOOKS", len(terms.looks)
     yield from _bonus(record).items()
     if decays := [times for movement in record.movements if (times := _decay(movement)) > 0]:

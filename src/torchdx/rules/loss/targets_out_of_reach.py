@@ -33,6 +33,7 @@ explains = frozenset(
     {
         "not-learning",
         "dead-relu",
+        "forget-gate-shut",
         "initial-loss-off-scale",
         "learning-rate-too-high",
         "output-ignores-input",

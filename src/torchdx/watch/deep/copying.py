@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor
 
-from torchdx.watch.deep.dependency import equal, others, parts_like
+from torchdx.watch.deep.dependency import COUNTED, counted, equal, others, parts_like
 from torchdx.watch.deep.episode import Episode, tensors_in
 from torchdx.watch.deep.specimen import Specimen
 
@@ -51,7 +51,13 @@ def _given(specimen: Specimen, episode: Episode, same: Same, terms: Tensor, axis
     places = turned(found).flatten(1).shape[1]
     if places < 4:
         return {"why": "there are too few places"}
+    counts = counted(episode, found.shape)
     place = places // 2
+    if counts is not None:
+        counts = turned(counts).flatten(1)
+        place = int(counts.nonzero()[:, 1].median())
+        if not bool(counts[:, :place].any()):
+            return {"why": "there are too few places"}
 
     def change(tensor: Tensor, first: int, last: int) -> Tensor:
         if tensor is not given:
@@ -96,10 +102,12 @@ def _same_input(episode: Episode) -> Same | None:
             one = part(given)
             picture = one.dim() == 4 and one.shape[1] == 1
             single = picture or one.dim() == 2 or (one.dim() == 3 and one.shape[2] == 1)
-            if (
-                single
-                and bool(equal(target.reshape(one.shape), one).all())
-                and len(one.unique()) > (1 if picture else 2)
-            ):
+            if not single:
+                continue
+            same, counts = equal(target.reshape(one.shape), one), counted(episode, one.shape)
+            if counts is not None and int(counts.sum()) < COUNTED:
+                continue
+            seen = one if counts is None else one[counts]
+            if bool((same if counts is None else same[counts]).all()) and len(seen.unique()) > (1 if picture else 2):
                 return given, part
     return None

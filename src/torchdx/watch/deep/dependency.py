@@ -12,10 +12,13 @@ from torch import Tensor
 
 from torchdx.watch.deep.episode import Episode, mapped, masks_in, tensors_in
 from torchdx.watch.deep.passage import parting, passage
-from torchdx.watch.deep.specimen import Specimen
+from torchdx.watch.deep.specimen import Specimen, names_of
 
 SHIFTED = 0.95
 """Share of targets equal to the input one place further at which they are the input shifted by one."""
+
+COUNTED = 8
+"""Targets that a loss counts, at least, where it leaves others out: of fewer some may be the input by chance."""
 
 MOST_NUMBERS = 16
 """Numbers that a sequence holds for each place, at most, of which one may be what is to be told."""
@@ -151,7 +154,7 @@ def future_leak(specimen: Specimen) -> dict[str, Any]:
     shape, axis = found.shape, found.axis
     if terms is None or terms.numel() not in (found.given.numel(), episode.target.numel()):
         return {"shifted": True, "why": "the loss has no terms for single places"}
-    place = shape[axis] // 2
+    place = middle(episode, shape, axis)
     changed = _with_future_changed(episode, found, place)
     with torch.no_grad():
         moved, again = specimen.terms(changed), specimen.terms(episode)
@@ -228,10 +231,36 @@ def _shifted_input(episode: Episode) -> Ahead | None:
                 if length < 4:
                     continue
                 ahead, here = one.narrow(axis, 1, length - 1), same.narrow(axis, 0, length - 1)
-                unmoved = float(equal(one, same).double().mean())
-                if float(equal(ahead, here).double().mean()) >= SHIFTED and unmoved < 1 - (1 - SHIFTED) * 4:
+                counts = counted(episode, same.shape)
+                if counts is not None and int(counts.sum()) < COUNTED:
+                    return None
+                unmoved = _share(equal(one, same), counts)
+                moved = _share(equal(ahead, here), counts.narrow(axis, 0, length - 1) if counts is not None else None)
+                if moved >= SHIFTED and unmoved < 1 - (1 - SHIFTED) * 4:
                     return Ahead(given, part, (one.shape[0], one.shape[1]), axis)
     return None
+
+
+def counted(episode: Episode, shape: torch.Size) -> Tensor | None:
+    """Which targets have a term in the loss, laid out in this shape; None where all have."""
+    target, name = episode.target, "ignore_index"
+    if target is None or target.is_floating_point() or name not in names_of(episode):
+        return None
+    names = names_of(episode)[1:]
+    counts = target.reshape(shape) != episode.arguments[names.index(name)]
+    return None if bool(counts.all()) else counts
+
+
+def middle(episode: Episode, shape: tuple[int, ...], axis: int) -> int:
+    """A place along an axis with about as many targets before it as behind it, of those that a loss counts."""
+    counts = counted(episode, torch.Size(shape))
+    if counts is None or not bool(counts.any()):
+        return shape[axis] // 2
+    return max(1, int(counts.nonzero()[:, axis].median()))
+
+
+def _share(same: Tensor, counts: Tensor | None) -> float:
+    return float((same if counts is None else same[counts]).double().mean())
 
 
 def parts_like(given: Tensor, target: Tensor) -> Iterator[Callable[[Tensor], Tensor]]:

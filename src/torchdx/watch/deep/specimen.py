@@ -122,10 +122,10 @@ class Specimen:
 
     def terms(self, episode: Episode) -> Tensor | None:
         """The loss of the step before it is averaged, one term for each of its targets; None where it has none."""
-        if episode.function is None or "reduction" not in _names(episode):
+        if episode.function is None or "reduction" not in names_of(episode):
             return None
         arguments = list(episode.arguments)
-        names = _names(episode)[1:]
+        names = names_of(episode)[1:]
         arguments[names.index("reduction")] = "none"
         for old in ("size_average", "reduce"):
             if old in names and arguments[names.index(old)] is not None:
@@ -184,7 +184,8 @@ def _is_torchs(hook: Any) -> bool:
     return str(module).startswith("torch.")
 
 
-def _names(episode: Episode) -> list[str]:
+def names_of(episode: Episode) -> list[str]:
+    """The parameters of the step's loss function."""
     assert episode.function is not None
     return [*inspect.signature(inspect.unwrap(episode.function)).parameters]
 
