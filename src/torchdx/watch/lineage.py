@@ -14,7 +14,7 @@ MOST_NODES = 3000
 """Nodes of a graph that are gone through, of a larger one none: a thousand take about a millisecond."""
 
 VIEWS = ("View", "UnsafeView", "ReshapeAlias", "Squeeze", "Unsqueeze", "Clone", "Alias", "ToCopy", "Contiguous")
-_MOST_PARTS = 16
+_MOST_PARTS, _JOINTS = 16, 2
 _ACTIVATIONS = ("Relu", "Sigmoid", "Tanh", "Hardtanh", "Softmax")
 _SHIFTS = ("AddBackward0", "SubBackward0", "RsubBackward1")
 _SCALES = ("MulBackward0", "DivBackward0")
@@ -175,17 +175,19 @@ def maker_of(node: Any) -> str | None:
     """The operation that made it; or the activation, of each part of a joint, whose result it lays out otherwise."""
     if node is None:
         return None
-    found = _laid_out(node)
+    found = _laid_out(node, _JOINTS)
     return found if found.startswith(_ACTIVATIONS) else str(node.name())
 
 
-def _laid_out(node: Any) -> str:
-    """Of what, made by which one operation, this is a view or a joint; "" if of several."""
+def _laid_out(node: Any, joints: int) -> str:
+    """Of what, made by which one operation, this is a view or a joint; "" if of several, or of too many joints."""
     for _ in range(_MOST_PARTS):
         name, above = str(node.name()), [one for one, _ in node.next_functions]
         if name.startswith(("Cat", "Stack")):
-            makers = {maker_of(one) or "" for one in above[:_MOST_PARTS]}
-            return makers.pop() if len(makers) == 1 and len(above) <= _MOST_PARTS else ""
+            if not joints or len(above) > _MOST_PARTS or None in above:
+                return ""
+            makers = {_laid_out(one, joints - 1) for one in above}
+            return makers.pop() if len(makers) == 1 else ""
         if not name.startswith((*VIEWS, "Transpose", "Permute")) or above[0] is None:
             return name
         node = above[0]
