@@ -118,7 +118,8 @@ def describe(tensor: Tensor) -> dict[str, Any]:
 def column_scales(tensor: Tensor) -> dict[str, Any]:
     """Whether all values are whole numbers and, of a table, how its columns differ in size.
 
-    `columns` holds the least, the middle and the greatest RMS of a column that is not constant, of a share of the rows.
+    `columns` holds the least, the middle and the greatest RMS of a column that is not constant, of a share of the rows;
+    `deviations` the same of what lies off their means.
     """
     if tensor.device.type != "cpu" or not is_plain(tensor) or tensor.numel() > _FULL_PASS:
         return {}
@@ -127,9 +128,12 @@ def column_scales(tensor: Tensor) -> dict[str, Any]:
     if values.dim() != 2 or values.shape[0] < 2:
         return told
     rows = values[:_ROWS].float()
-    sizes = rows.square().mean(0).sqrt()[rows.std(0) > 0].sort().values
-    if sizes.numel() > 1:
-        told["columns"] = [sizes[0].item(), sizes[sizes.numel() // 2].item(), sizes[-1].item()]
+    apart = rows.std(0)
+    varies = apart > 0
+    for name, of in (("columns", rows.square().mean(0).sqrt()), ("deviations", apart)):
+        sizes = of[varies].sort().values
+        if sizes.numel() > 1:
+            told[name] = [sizes[0].item(), sizes[sizes.numel() // 2].item(), sizes[-1].item()]
     return told
 
 

@@ -45,9 +45,9 @@ them before its first layer from which it scales by other data. Of 145 healthy p
 such a way at all; magnitudes that are standardised twice read 16."""
 
 SPREAD = 10.0
-"""Times by which columns differ in size in what the model makes of them before its first layer, though all were of much
-the same size when it was given them, from which it divides them by other data's deviations. Of 218 healthy programs
-none changes such columns in their places at all; a state in mm, mm/s and N that is scaled twice reads 72 to 77."""
+"""Times by which columns' deviations differ in what the model makes of them before its first layer, though all had much
+the same when it was given them, from which it divides them by other data's deviations. Of 218 healthy programs none
+changes such columns in their places at all; a state in mm, mm/s and N that is scaled twice reads 72 to 77."""
 
 LOOKS = 3
 """Looks at which it must be so."""
@@ -176,8 +176,11 @@ def _twice(record: Record) -> Iterator[tuple[Fact, Fact]]:
 
 
 def _spread(given: Fact, first: Fact) -> float | None:
-    """How many times the greatest column is the least in what standard columns became; None where there are none."""
-    before, after = given.get("columns"), first.get("columns")
+    """How many times more one column varies than another, where all varied much alike; None where they did not.
+
+    Deviations, as centring leaves them: of columns near the edge of their range it leaves next to nothing else.
+    """
+    before, after = given.get("deviations"), first.get("deviations")
     if not before or not after or not (before[0] > 0.5 and before[-1] < 2) or not after[0] > 0:
         return None
     return float(after[-1] / after[0])
