@@ -11,6 +11,7 @@ from typing import Any
 
 from scipy.stats import beta
 
+from halves import half_of
 from matrix import PARTS
 from publish import markdown
 from torchdx.rules import find_rule
@@ -39,14 +40,19 @@ A base and all that is planted in it lie in one part.
 NAMED = "{part}, of kinds that a rule names"
 
 
-def page(told: Sequence[Told], firsts: Mapping[str, Mapping[str, int]]) -> str:
-    """The whole page, in Markdown; `firsts` holds the counts of each unseen part's first run."""
+def page(told: Sequence[Told], firsts: Mapping[str, Mapping[str, int]], halved: Sequence[Told] = ()) -> str:
+    """The whole page, in Markdown.
+
+    `firsts` holds the counts of each unseen part's first run, `halved` the programs as the other half's thresholds
+    judge them.
+    """
     healthy = _healthy(told)
     sick = counted(told)
     intro = INTRO.format(healthy=len(healthy), sick=len(sick), kinds=len({one["kind"] for one in sick}))
     sections = {
         "": intro,
         "As first judged": _first_judged(firsts),
+        "By thresholds of the other half": f"{HALVES}\n\n{_halves(halved)}" if halved else "Not asked.",
         "Detection": f"{_summary(told)}\n\n{SUMMARY}",
         "By kind of fault": _by_kind(sick),
         "How sure": f"{SURE}\n\n{_reliability([*healthy, *sick])}",
@@ -92,6 +98,21 @@ def _summary(told: Sequence[Told]) -> str:
         for name, of in (parts | {"all": [*parts]}).items()
     ]
     return markdown([SUMMARY_HEADER, *rows])
+
+
+HALVES = """\
+Thresholds set anew by one half of the programs, by nothing but what that half reads and what it has, and the other half
+judged by them (`halves.py` tells how they are set). A base and all that is planted in it lie in one half. What rules
+ask is the same in both, and was made with all parts in sight: this tells how far the numbers are fitted, and *As first
+judged* how far the rules are."""
+
+
+def _halves(halved: Sequence[Told]) -> str:
+    rows = [
+        _row(name, counts([one for one in halved if half_of(one["base"]) in halves]))
+        for name, halves in (("first", {0}), ("second", {1}), ("both", {0, 1}))
+    ]
+    return markdown([["half", *SUMMARY_HEADER[1:]], *rows])
 
 
 def _first_judged(firsts: Mapping[str, Mapping[str, int]]) -> str:

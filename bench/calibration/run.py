@@ -3,7 +3,8 @@
 Every program is run watched, examined together with its source as `torchdx run` does, and put into `readings.json`;
 `README.md` tells how many true causes were named, how many false alarms there were, and where the healthy and the sick
 lie on every threshold. Each part is weighed by the experience that the others give; all of it is then put into the
-package. Records are kept: a second run only examines, unless a program or a probe has changed.
+package. Thresholds are then set anew by one half of the programs and the other half is judged by them (`halves.py`).
+Records are kept: a second run only examines, unless a program or a probe has changed.
 
 `--first PART` runs one unseen part for the first time, by the experience that the package has, and keeps in
 `firsts.json` what it showed: that cannot be had twice.
@@ -22,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from examining import answer, said
+from halves import by_the_other_half
 from matrix import PARTS, ROOT, Case, is_worse, part_of, score_of, written
 from page import counts, page
 from running import Ran, run_all
@@ -65,7 +67,9 @@ def main() -> None:
         return
     lines = ",\n".join(json.dumps(one) for one in told)
     (HERE / "readings.json").write_text(f'{{"programs": [\n{lines}\n]}}\n')
-    (HERE / "README.md").write_text(page(told, first_runs()))
+    places = {case.name: (case.script, one.record) for case, one in zip(cases, ran, strict=True)}
+    halved = by_the_other_half(told, places, known, options.at_once)
+    (HERE / "README.md").write_text(page(told, first_runs(), halved))
     keep(one for one, program in zip(known, told, strict=True) if one and (program["worse"] is not False))
 
 
