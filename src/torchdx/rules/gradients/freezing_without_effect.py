@@ -236,6 +236,8 @@ def healthy() -> None:
     inputs = torch.tensor(digits.data, dtype=torch.float32) / 16
     labels = torch.tensor(digits.target)
     body = nn.Sequential(nn.Linear(64, 64), nn.ReLU())
+    trained = nn.Sequential(nn.Linear(64, 64), nn.ReLU())  # stands for a file of trained weights
+    body.load_state_dict(trained.state_dict())
     model = nn.Sequential(body, nn.Linear(64, 10))
     body.requires_grad_(False)
     optimizer = torch.optim.Adam(model.parameters(), lr=0.003)

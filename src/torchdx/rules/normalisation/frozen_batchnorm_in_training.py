@@ -251,6 +251,8 @@ def sick() -> None:
     inputs = torch.tensor(digits.data, dtype=torch.float32) / 16
     labels = torch.tensor(digits.target)
     body = nn.Sequential(nn.Linear(64, 64, bias=False), nn.BatchNorm1d(64), nn.ReLU())
+    trained = nn.Sequential(nn.Linear(64, 64, bias=False), nn.BatchNorm1d(64), nn.ReLU())  # stands for a file
+    body.load_state_dict(trained.state_dict())
     model = Probe(body)
     optimizer = torch.optim.Adam(model.head.parameters(), lr=0.01)
     for _ in range(10):
@@ -285,6 +287,8 @@ def healthy() -> None:
     inputs = torch.tensor(digits.data, dtype=torch.float32) / 16
     labels = torch.tensor(digits.target)
     body = nn.Sequential(nn.Linear(64, 64, bias=False), nn.BatchNorm1d(64), nn.ReLU())
+    trained = nn.Sequential(nn.Linear(64, 64, bias=False), nn.BatchNorm1d(64), nn.ReLU())  # stands for a file
+    body.load_state_dict(trained.state_dict())
     model = Probe(body)
     optimizer = torch.optim.Adam(model.head.parameters(), lr=0.01)
     for _ in range(10):
@@ -326,6 +330,8 @@ def looks_like_it() -> None:
     inputs = torch.tensor(digits.data, dtype=torch.float32) / 16
     labels = torch.tensor(digits.target)
     model = Probe()
+    trained = Probe()  # stands for a file
+    model.body.load_state_dict(trained.body.state_dict())
     optimizer = torch.optim.Adam(model.head.parameters(), lr=0.01)
     for _ in range(10):
         model.train()
