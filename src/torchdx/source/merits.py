@@ -28,7 +28,7 @@ LESS, MORE, UNKNOWN = frozenset({-1}), frozenset({1}), frozenset({0})
 SAME = words(
     "item mean sum float int detach cpu numpy tolist sqrt exp log log2 log10 log1p round array tensor as_tensor stack "
     "cat nanmean average median fmean double to view reshape squeeze flatten asarray list tuple max min fsum rmse half "
-    "clone mul_ contiguous nansum type ravel abs_ sorted"
+    "clone mul_ contiguous nansum type ravel abs_ sorted logsumexp"
 )
 SCORES = words(
     "accuracy_score balanced_accuracy_score f1_score roc_auc_score average_precision_score r2_score precision_score "
@@ -261,6 +261,8 @@ class Merits:
         """Of what torch, and libraries that measure, compute."""
         if word in ("eq", "equal"):
             return MORE
+        if word in COUNTS:
+            return NEUTRAL
         if word == "ne":
             return LESS
         if word in ("log_prob", "log_likelihood"):

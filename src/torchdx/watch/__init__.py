@@ -101,6 +101,7 @@ def _attach(folder: Path, overhead: float, max_steps: int | None, deep: bool = F
     from torchdx.watch.replicas import Replicas
     from torchdx.watch.scalers import Scalers
     from torchdx.watch.schedules import Schedules
+    from torchdx.watch.scored import Scored
     from torchdx.watch.session import Session
     from torchdx.watch.shares import Shares
     from torchdx.watch.similarities import Similarities
@@ -125,6 +126,7 @@ def _attach(folder: Path, overhead: float, max_steps: int | None, deep: bool = F
     Norms(session, models)
     Modes(session, models)
     Tested(session, models)
+    Scored(session, models)
     Symmetry(session, models)
     gradients = Gradients(session, models)
     optimizers = Optimizers(session, models, gradients)

@@ -1,7 +1,8 @@
 """Validation loss turns and rises while training loss goes on falling.
 
 Seen as two curves that part: the validation loss has its lowest point long before the end, and what is learnt after
-that point makes new data worse.
+that point makes new data worse. A figure that the program works out itself counts as one where its source shows that
+it is the better the smaller it is.
 
 Hurts because a model with enough freedom goes on, once it has learnt what carries over, to fit the noise of the samples
 it happens to have; its confidence in that noise is what the validation loss, -log p of the truth, punishes.
@@ -10,7 +11,8 @@ Helped by keeping the weights of the lowest validation loss (early stopping), mo
 dropout, a smaller model, or label smoothing where labels are noisy.
 
 No fault when the validation loss only wobbles within its own error, or stays flat while training loss falls: the rise
-must be larger than three standard errors and larger than the wobble from one evaluation to the next.
+must be larger than three standard errors and larger than the wobble from one evaluation to the next, unless each one
+after the lowest is above the one before.
 
 Sources: L. Prechelt, "Early Stopping - But When?" (1998); C. Bishop, "Pattern Recognition and Machine Learning" (2006),
 section 1.1; C. Guo et al., "On Calibration of Modern Neural Networks" (2017).
@@ -22,18 +24,19 @@ import itertools
 import math
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import mean, median, stdev
 from typing import TYPE_CHECKING
 
 from torchdx.finding import Finding, NotEnough
 from torchdx.record import site_of
+from torchdx.record.scores import scored_by_hand, sense
 
 if TYPE_CHECKING:
     from torchdx.record import Phase, Record
 
 code, family, severity = "TDX801", "generalisation", "warning"
-needs = frozenset({"phase"})
+needs = frozenset({"step"})
 explains = frozenset({"validation-gap"})
 
 ERRORS = 3.0
@@ -85,6 +88,7 @@ def in_run(record: Record) -> Iterator[Finding | NotEnough]:
     if groups and max(map(len, groups.values())) <= AFTER:
         yield NotEnough(needs=f"more than {AFTER} evaluations")
     turns = [turn for phases in groups.values() if (turn := _turn(record, phases)) and _training_fell(record, turn)]
+    turns = turns or [*_by_hand(record)]
     if turns:
         yield _finding(record, max(turns, key=lambda turn: turn.rise))
 
@@ -116,6 +120,22 @@ def _evaluations(record: Record) -> dict[object, list[Phase]]:
     return groups
 
 
+def _by_hand(record: Record) -> Iterator[Turn]:
+    """The same of figures that the program works out itself, where its source shows which way they are better."""
+    for phases in scored_by_hand(record).values():
+        site = site_of(phases[0].losses[0].get("site"))
+        if site is None or not all(math.isfinite(phase.loss or 0.0) for phase in phases):
+            continue
+        for sign in (1, -1):
+            turn = _turn(record, [replace(p, losses=(_signed(p, sign),)) for p in phases])
+            if turn and turn.error > 0 and _training_fell(record, turn) and sense(site) == sign:
+                yield turn
+
+
+def _signed(phase: Phase, sign: int) -> dict[str, object]:
+    return {**phase.losses[0], "mean": sign * (phase.loss or 0.0)}
+
+
 def _turn(record: Record, phases: Sequence[Phase]) -> Turn | None:
     """The turning point, if the loss has risen from it by more than its noise."""
     turn = _lowest(phases)
@@ -139,7 +159,8 @@ def _lowest(phases: Sequence[Phase]) -> Turn | None:
     rest = losses[turning + 1 :]
     late = median(rest[-max(AFTER, len(rest) // 3) :])
     error = median(_error(phases[turning], phase) for phase in phases[-AFTER:])
-    wobble = median(abs(b - a) for a, b in itertools.pairwise(losses))
+    steady = len(rest) > AFTER and all(a < b for a, b in itertools.pairwise(losses[turning:]))
+    wobble = 0.0 if steady else median(abs(b - a) for a, b in itertools.pairwise(losses))
     return Turn(phases[turning].last_step, smooth[turning], late, error, wobble, phases)
 
 
@@ -174,7 +195,7 @@ def _training(record: Record, turn: Turn) -> tuple[float, float]:
 
 def _finding(record: Record, turn: Turn) -> Finding:
     curve = [(phase.last_step, phase.loss) for phase in turn.phases]
-    training = record.training_loss().finite
+    training = record.training_loss().finite or record.objective.finite
     evidence = {
         "lowest validation loss": turn.lowest,
         "at step": turn.step,
