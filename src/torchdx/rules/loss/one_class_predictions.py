@@ -169,7 +169,7 @@ def _asks_for_one(record: Record, group: Answers) -> bool:
     wanted = group.counts("wanted")
     here = (group.function, group.site)
     others = [one for one in record.answers if (one.function, one.site) != here and one.phase == "train"]
-    if not many or len(wanted) != 1 or len(steps) < LABELS or sum(wanted.values()) < ANSWERS:
+    if not many or len(wanted) != 1 or max(len(steps), len(looks)) < LABELS or sum(wanted.values()) < ANSWERS:
         return False
     apart = all(one.told[-1]["step"] < steps[0] or one.told[0]["step"] > steps[-1] for one in others)
     return apart and steps[-1] - steps[0] >= ENOUGH_STEPS
