@@ -30,7 +30,8 @@ from typing import TYPE_CHECKING
 
 from torchdx.finding import Finding, NotEnough
 from torchdx.record import site_of
-from torchdx.record.scores import scored_by_hand, sense
+from torchdx.record.scores import scored_by_hand
+from torchdx.source.sense import sense
 
 if TYPE_CHECKING:
     from torchdx.record import Phase, Record
