@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import math
+from statistics import median
 from typing import TYPE_CHECKING
 
 from torchdx.source import edits
@@ -11,11 +12,14 @@ from torchdx.source.written import number_written
 
 if TYPE_CHECKING:
     from torchdx.finding import Finding, Fix
-    from torchdx.record import Record
+    from torchdx.record import Record, Series
     from torchdx.source import Call, Program
 
 FEWEST = 5
 """Losses before the first that is no number, from which its course is read."""
+
+_STRETCH = 5
+"""Losses in a row of which the median tells how high the loss is."""
 
 
 def rounded_rate(rate: float) -> float:
@@ -50,3 +54,32 @@ def rose_before_overflow(record: Record) -> bool:
         return True
     before = record.objective.between(0, found["step"] - 1).finite
     return len(before) < FEWEST or before.latest(FEWEST).highest > before.first
+
+
+def nine_in_ten(values: Series) -> float:
+    """What one look in ten exceeds."""
+    return sorted(values.finite.values)[int(0.9 * (len(values.finite) - 1))]
+
+
+def leap(record: Record) -> float:
+    """The highest of the early losses over the first; 0 where the first is not positive."""
+    loss = record.objective.between(record.latest_start + 1, record.steps)
+    early = loss.finite.between(0, record.latest_start + max(10, (record.steps - record.latest_start) // 10)).highest
+    return early / loss.first if loss.first > 0 else 0.0
+
+
+def climb(loss: Series, share: float) -> tuple[float, float]:
+    """From where to where a loss climbed most, in ratio, to at least this share of its first value.
+
+    It is the median of five losses each that is looked at; (0, 0) where there are too few, or they have a sign.
+    """
+    values = loss.values
+    if len(values) < 4 * _STRETCH or loss.lowest <= 0:
+        return 0.0, 0.0
+    lowest, found = loss.first, (loss.first, loss.first)
+    for start in range(len(values) - _STRETCH + 1):
+        now = median(values[start : start + _STRETCH])
+        lowest = min(lowest, now)
+        if now >= share * loss.first and now / lowest > found[1] / found[0]:
+            found = (lowest, now)
+    return found

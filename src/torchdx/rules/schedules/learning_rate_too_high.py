@@ -28,7 +28,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from torchdx.finding import Finding, Fix
-from torchdx.rules.schedules import rose_before_overflow, rounded_rate, with_rate
+from torchdx.rules.schedules import climb, leap, nine_in_ten, rose_before_overflow, rounded_rate, with_rate
 
 if TYPE_CHECKING:
     from torchdx.record import Movement, Record, Series
@@ -71,6 +71,9 @@ Healthy losses with a scale never rise above 1.26 times their first value."""
 LEARNT = 0.75
 """Share of the loss of knowing nothing below which a batch's loss had fallen before it leapt to JUMP times that loss,
 in a run that ends where it began; no run that learns ends there, so that other causes of forgetting speak first."""
+CLIMBED, BACK = 2.5, 0.5
+"""A loss of one optimizer that had fallen climbed to this many times its lowest, and to this share of the first, while
+steps are LARGE at the median look. Healthy: 1.1 at such steps, 2.2 at less; a rate warmed up to 0.8 under Adam: 2.9."""
 OVERWRITES, STRIDE = 3.0, 1.0
 """Step over weight, and step times the root of a weight's inputs, at one of the first three looks: the weights as they
 began are gone. Healthy: 2.2 and 1.0 at most, 0.4 and 0.3 as a rule (90 programs), but for weights that begin near zero
@@ -110,6 +113,7 @@ def in_run(record: Record) -> Iterator[Finding]:
         harm = _is_large(movement) and _harm(record, movement)
         doubtful = not (record.progress.prior and record.progress.gain >= FAIR)
         harm = harm or _own_harm(movement, doubtful) or _unlearning(record)
+        harm = harm or (_climbed_back(record, movement) if doubtful else "")
         if harm:
             told.add(site)
             yield _finding(record, movement, harm)
@@ -125,12 +129,14 @@ def readings(record: Record) -> Iterator[tuple[str, float]]:
         yield "GROWN", max((m.growth for m in moved if m.growth == m.growth), default=0.0)
         yield "SWOLLEN", max((m.growth for m in moved if m.growth == m.growth), default=0.0)
         yield "ENORMOUS", max(ratio.highest for ratio in ratios)
-        yield "LARGE", max(_nine_in_ten(ratio) for ratio in ratios)
+        yield "LARGE", max(nine_in_ten(ratio) for ratio in ratios)
+        climbs = [climb(movement.own.finite, BACK) for movement in moved if movement.ratio.median > LARGE]
+        yield "CLIMBED", max((highest / lowest for lowest, highest in climbs if lowest > 0), default=0.0)
         yield "TYPICAL", max(ratio.median for ratio in ratios)
     if record.progress.prior is not None or record.progress.plain:
         yield "STUCK", record.progress.gain
         yield "FAIR", record.progress.gain
-        yield "JUMP", _leap(record)
+        yield "JUMP", leap(record)
     prior, first = record.progress.prior, record.objective.first
     if prior and record.movements:
         yield "OFF_SCALE", first / prior
@@ -138,11 +144,6 @@ def readings(record: Record) -> Iterator[tuple[str, float]]:
     losses = [m.own.finite for m in moved if m.own.finite.first > 0]
     yield "RUNAWAY", max((_peak(loss) / loss.first for loss in losses), default=0.0)
     yield "FLAT", _flat_at_first(record)
-
-
-def _nine_in_ten(ratio: Series) -> float:
-    """What one look in ten exceeds."""
-    return sorted(ratio.finite.values)[int(0.9 * (len(ratio.finite) - 1))]
 
 
 def _is_large(movement: Movement) -> bool:
@@ -201,7 +202,7 @@ def _peak(loss: Series) -> float:
 def _harm(record: Record, movement: Movement) -> str:
     """What became of the loss, in words; empty if no harm was done."""
     progress = record.progress
-    times = _leap(record)
+    times = leap(record)
     if not progress.finite:
         return "the loss is not finite in the end" if rose_before_overflow(record) else ""
     if progress.prior is None and not progress.plain:
@@ -228,11 +229,13 @@ def _unlearning(record: Record) -> str:
     return f"the loss fell to {lowest:.3g}, leapt to {highest:.3g}, and ends no better than without learning"
 
 
-def _leap(record: Record) -> float:
-    """The highest of the early losses over the first; 0 where the first is not positive."""
-    loss = record.objective.between(record.latest_start + 1, record.steps)
-    early = loss.finite.between(0, record.latest_start + max(10, (record.steps - record.latest_start) // 10)).highest
-    return early / loss.first if loss.first > 0 else 0.0
+def _climbed_back(record: Record, movement: Movement) -> str:
+    """How the loss of the one optimizer fell and climbed again as its steps grew, in words; empty if it did not."""
+    lowest, highest = climb(movement.own.finite, BACK)
+    only = len(record.movements) == 1 and len(movement.weights) > 1
+    if not (only and movement.ratio.median > LARGE and highest > CLIMBED * lowest > 0):
+        return ""
+    return f"the loss fell to {lowest:.3g} and climbed back to {highest:.3g}"
 
 
 def _finding(record: Record, movement: Movement, harm: str) -> Finding:
