@@ -70,7 +70,7 @@ def beyond(root: Any) -> Iterator[tuple[Any, str, float, float, float]]:
             if wanted is not None and wanted.numel() > 1:
                 low, high = _bounds(ending)
                 if math.isfinite(low) or math.isfinite(high):
-                    yield ending, BOUNDS[ending.name()][0], low, high, _share(wanted, low, high)
+                    yield ending, BOUNDS[ending.name()][0], low, high, share_beyond(wanted, low, high)
 
 
 def silenced(node: Any) -> float | None:
@@ -216,7 +216,7 @@ def _usable(values: Tensor | None) -> Tensor | None:
     return values.detach()
 
 
-def _share(targets: Tensor, low: float, high: float) -> float:
+def share_beyond(targets: Tensor, low: float, high: float) -> float:
     """The share of the targets that lie clearly outside."""
     slack = _SLACK * float(targets.std(correction=0)) + 1e-6
     return float(((targets < low - slack) | (targets > high + slack)).float().mean())

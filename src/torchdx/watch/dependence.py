@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from torchdx.watch.deep.confines import output_bounds
 from torchdx.watch.deep.copying import target_given
 from torchdx.watch.deep.dependency import batch_mixing, future_leak
 from torchdx.watch.deep.diary import Diary, Subject, state_of
@@ -240,7 +241,12 @@ class Dependence(Diary):
                 self.session.write(name, **found)
 
 
-_EXPERIMENTS = {"batch_mixing": batch_mixing, "future_leak": future_leak, "target_given": target_given}
+_EXPERIMENTS = {
+    "batch_mixing": batch_mixing,
+    "future_leak": future_leak,
+    "target_given": target_given,
+    "output_bounds": output_bounds,
+}
 
 
 def _padding_counted(kept: Kept, specimen: Specimen) -> dict[str, Any]:

@@ -2,6 +2,8 @@
 
 Seen as a regression that never predicts below zero, or beyond one, and stays far from targets that lie there. Measured
 is the operation of autograd that made the compared output, and the share of the same call's targets outside its range.
+Of an activation of the program's own, in a small model, the range is what comes out of a copy at the end, whatever the
+weights of its last layer are.
 
 Hurts because relu(x) >= 0, 0 < sigmoid(x) < 1, -1 < tanh(x) < 1: a target beyond is never met, whatever is learnt. The
 error there pushes the layer before on and on, to where the activation is flat and its gradient is lost; half of
@@ -23,12 +25,13 @@ from statistics import fmean
 from typing import TYPE_CHECKING
 
 from torchdx.finding import Finding
+from torchdx.record import site_of
 
 if TYPE_CHECKING:
     from torchdx.record import Fact, Record
 
 code, family, severity = "TDX614", "loss", "warning"
-needs = frozenset({"bound"})
+needs: frozenset[str] = frozenset()
 explains = frozenset(
     {
         "not-learning",
@@ -50,12 +53,23 @@ LOOKS = 3
 """Looks that the mean is of."""
 
 
+MOST = 0.25
+"""Share of one batch's targets, of TARGETS and more, outside the range of an activation of the program's own: 0.69
+where standardised targets are compared with levels from 0 to 1; what only one batch tells has the wider margin."""
+
+TARGETS = 16
+"""Targets in that batch."""
+
+
 def in_run(record: Record) -> Iterator[Finding]:
     """Every regression that compares what comes out of a bounded activation with targets that often lie beyond."""
     for looks in _uses(record):
         share = fmean(look["beyond"] for look in looks)
         if len(looks) >= LOOKS and share > SHARE:
             yield _finding(record, looks, share)
+    own = record.experiments.result("output_bounds")
+    if not _uses(record) and own and own["beyond"] > MOST and own["targets"] >= TARGETS:
+        yield _of_its_own(record, own)
 
 
 def readings(record: Record) -> Iterator[tuple[str, float]]:
@@ -64,6 +78,10 @@ def readings(record: Record) -> Iterator[tuple[str, float]]:
     if uses:
         yield "SHARE", max(uses)[0]
         yield "LOOKS", max(uses)[1]
+    own = record.experiments.result("output_bounds")
+    if own:
+        yield "MOST", own["beyond"]
+        yield "TARGETS", own["targets"]
 
 
 def _uses(record: Record) -> list[Sequence[Fact]]:
@@ -90,6 +108,20 @@ def _finding(record: Record, looks: Sequence[Fact], share: float) -> Finding:
         evidence={"activation": by, "targets out of reach": share, "looks": len(looks)},
         cure=f"leave out the {by} after the last layer, or scale the targets into its range",
         confidence=0.95,
+    )
+
+
+def _of_its_own(record: Record, own: Fact) -> Finding:
+    """Of an activation that torch does not know by name."""
+    low, high = own["low"], own["high"]
+    reach = " or ".join(f"{how} {end:g}" for how, end in (("below", low), ("above", high)) if end is not None)
+    return Finding(
+        message=f"whatever the last weights are, the output that is compared, that of {own['by']}, gives "
+        f"nothing {reach}, and {own['beyond']:.0%} of a batch's targets lie there",
+        site=site_of(record.experiments.replay.get("site")),
+        evidence={"activation": own["by"], "targets out of reach": own["beyond"], "targets": own["targets"]},
+        cure="leave out the activation after the last layer, or scale the targets into its range",
+        confidence=0.9,
     )
 
 
