@@ -185,15 +185,16 @@ def _word(node: ast.AST) -> str:
 
 def history_of(value: Value) -> Iterator[Value]:
     """The value and all that backward() through it comes to, as far as is known; where the graph is cut, the cut."""
-    return reached(value, lambda one: () if is_cut(one) else _parents(one))
+    return reached(value, lambda one: () if is_cut(one) else parents(one))
 
 
 def past_of(value: Value, but: Value | None = None) -> Iterator[Value]:
     """The value and all that it was computed from, whether a graph leads there or not; not by way of another one."""
-    return reached(value, lambda one: () if one is but else _parents(one))
+    return reached(value, lambda one: () if one is but else parents(one))
 
 
-def _parents(value: Value) -> Iterable[Value]:
+def parents(value: Value) -> Iterable[Value]:
+    """What a value was computed from, one step back."""
     if isinstance(value, Either):
         return value.choices
     if isinstance(value, Item):

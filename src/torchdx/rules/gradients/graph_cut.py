@@ -8,7 +8,8 @@ Hurts because a gradient goes back only along operations that were recorded. `.d
 `Variable(loss, requires_grad=True)` make a new tensor without a past: its gradient is 1, and goes nowhere. A term of
 a sum that is a number, `loss + penalty.item()`, is a constant, and the penalty punishes nothing. A distribution's
 `.sample()` has no gradient towards its mean and scale, where `.rsample()` has: an encoder whose decoder is given the
-first learns from the divergence alone, and forgets its inputs.
+first learns from the divergence alone, and forgets its inputs. `torch.autograd.grad` without `create_graph=True` gives
+numbers, too: a gradient penalty, or an equation's residual, of such a derivative moves no weight.
 
 Helped by computing the loss from what the model gives, with nothing of that between.
 
@@ -27,6 +28,7 @@ from typing import TYPE_CHECKING
 
 from torchdx.finding import Finding, Fix
 from torchdx.source import edits
+from torchdx.source.derivatives import derivatives_without_graph
 from torchdx.source.draws import chances_without_gradient, draws_without_gradient
 from torchdx.source.effects import without_gradient
 from torchdx.source.graphs import calls_around, carries_graph, differentiated, history_of, is_cut, past_of, roots_of
@@ -57,6 +59,11 @@ explains = frozenset(
 
 LOSSES = frozenset(KINDS.values())
 WHOLE = "compute the loss from the model's output itself, with nothing between that ends the graph"
+CURES = {
+    "mean and scale": "draw with `.rsample()`, which has a gradient",
+    "makes no graph": "give `create_graph=True`, so that the derivative can be differentiated by the weights",
+}
+"""Others, by words of the message."""
 REVIVING = "torch.Tensor.requires_grad_"
 REVIVED = re.compile(r"([\w.]+)\.requires_grad(?:_\(|\s*=\s*True)")
 
@@ -75,6 +82,9 @@ def in_source(program: Program) -> Iterator[Finding]:
         for drawn in draws_without_gradient(program, loss) if not found else ():
             words = f"`{drawn.call.text[:60]}` ends the graph: no gradient of what follows reaches its mean and scale"
             found.append((drawn.call.site, words, "warning"))
+        for slope in derivatives_without_graph(loss) if not found else ():
+            words = f"`{slope.call.text[:60]}` makes no graph: what `{goal.text[:50]}` holds of it moves no weight"
+            found.append((slope.call.site, words, "warning"))
         for cut, message, grade in found:
             if cut not in told:
                 told.add(cut)
@@ -82,7 +92,7 @@ def in_source(program: Program) -> Iterator[Finding]:
                     message=message,
                     site=cut,
                     evidence={"backward_at": str(goal.site)},
-                    cure=WHOLE if "mean and scale" not in message else "draw with `.rsample()`, which has a gradient",
+                    cure=next((cure for words, cure in CURES.items() if words in message), WHOLE),
                     confidence=0.95 if grade is None else 0.9,
                     severity=grade,
                 )
