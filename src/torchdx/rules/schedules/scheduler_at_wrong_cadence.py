@@ -6,6 +6,7 @@ hardly ever leaves its warm-up.
 Hurts because a schedule knows only how often `step()` was called. StepLR(step_size=30, gamma=0.1) stepped per batch is
 at 1e-10 of its rate after 300 batches; CosineAnnealingLR(T_max=epochs) stepped per batch goes down and up again every
 2 * epochs batches; OneCycleLR made for epochs * len(loader) steps and stepped per epoch ends training in its warm-up.
+A rate that a program multiplies by hand, `lr *= 0.9`, vanishes as fast in the loop over batches.
 
 Helped by stepping where the numbers say: after each batch for numbers of batches, after each epoch for epochs.
 
@@ -25,6 +26,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from torchdx.finding import Finding, Fix, Severity
 from torchdx.source import Call, EpochLoop, Expression, Program, TrainingLoop, edits
+from torchdx.source.decays import decays_each_batch
 from torchdx.source.loops import epochs_around
 from torchdx.source.phases import loaders_of
 from torchdx.source.values import SCHEDULERS, Group, Instance, Result, Value, literal
@@ -84,6 +86,17 @@ def in_source(program: Program) -> Iterator[Finding]:
             confidence=0.95 if severe == "error" else 0.88,
             severity=None if severe == severity else severe,
         )
+    for file, statement, factor in decays_each_batch(program):
+        if 0 < factor**BATCHES < VANISHED:
+            yield Finding(
+                message=f"`{file.text_of(statement)[:50]}` stands in the loop over batches: of the rate at first, "
+                f"{factor**100:.1g} is left after 100 of them",
+                site=file.site(statement),
+                evidence={"factor": factor},
+                cure="let the rate fall once per epoch, or by a factor that is meant for batches",
+                confidence=0.88,
+                severity="warning",
+            )
 
 
 def in_run(record: Record) -> Iterator[Finding]:
