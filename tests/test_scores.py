@@ -62,5 +62,6 @@ def test_a_loss_by_hand_that_turns_is_told(tmp_path: Path, rows: int, score: str
     record = Record.read(tmp_path / "record")
     assert record.run.get("status") == 0
     assert not record.process.all("disarmed")
-    found = {finding.rule for finding in examine(Program.around(script), record).findings}
-    assert ("overfitting" in found) is told
+    diagnosis = examine(Program.around(script), record)
+    assert ("overfitting" in {finding.rule for finding in diagnosis.findings}) is told
+    assert "nan" not in diagnosis.verdict.why

@@ -43,8 +43,9 @@ def verdict_of(record: Record | None, course: Course, findings: Sequence[Finding
     if "not-learning" in course.symptoms:
         return _not_learning(course, causes, _one_batch(record, findings))
     if any(cause.rule == "overfitting" for cause in causes):
-        words = f"Training loss fell to {_said(course.last)} while validation loss turned and rose to "
-        words += f"{_said(course.validation.last)}: the model fits what does not carry over."
+        rose = f" to {_said(course.validation.last)}" if course.validation else ""  # what is worked out by hand is none
+        words = f"Training loss fell to {_said(course.last)} while validation loss turned and rose{rose}: "
+        words += "the model fits what does not carry over."
         return Verdict("overfitting", words, course.evidence)
     if "validation-gap" in course.symptoms and not causes:
         return _not_generalising(course)
