@@ -23,6 +23,7 @@ from torchdx.record.job import Job
 from torchdx.record.movement import Movement, movements_of
 from torchdx.record.norms import Norm, norms_of
 from torchdx.record.pairs import Pairs, pairs_of
+from torchdx.record.pipelines import Journey, Pipeline, Step, pipelines_of
 from torchdx.record.process import Process
 from torchdx.record.progress import Progress, progress_of
 from torchdx.record.schedules import Schedule, schedules_of
@@ -36,6 +37,7 @@ __all__ = [
     "Experiments",
     "Fact",
     "Job",
+    "Journey",
     "Layer",
     "Load",
     "Loader",
@@ -46,11 +48,13 @@ __all__ = [
     "Pairs",
     "Parameter",
     "Phase",
+    "Pipeline",
     "Process",
     "Progress",
     "Record",
     "Schedule",
     "Series",
+    "Step",
     "Twin",
     "UnreadableRecord",
     "site_of",
@@ -135,6 +139,11 @@ class Record:
     def experiments(self) -> Experiments:
         """What was found by experiments on copies of the model, where they were asked for."""
         return Experiments(self.process)
+
+    @cached_property
+    def pipelines(self) -> Sequence[Pipeline]:
+        """Every pipeline of data that was audited."""
+        return pipelines_of(self.process)
 
     @property
     def nonfinite(self) -> list[Fact]:
