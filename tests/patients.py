@@ -19,6 +19,10 @@ from torchdx.source import Program
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
+ALWAYS = 1000.0
+"""A share of the run's own time that pays for a look at every step."""
+
+
 def recorded(script: Path, folder: Path, *arguments: str) -> Record:
     """The record of the script, launched as `torchdx run` would; it must succeed."""
     ending = launch([str(script), *arguments], folder)
@@ -26,16 +30,20 @@ def recorded(script: Path, folder: Path, *arguments: str) -> Record:
     return Record.read(folder)
 
 
-def quickly_recorded(script: Path, folder: Path, *arguments: str, deep: bool = False) -> Record:
-    """The record of the script, run in a fork of a process that has imported torch already; it must succeed."""
-    _live(script=str(script), arguments=arguments, folder=str(folder), deep=deep)
+def quickly_recorded(script: Path, folder: Path, *arguments: str, deep: bool = False, always: bool = False) -> Record:
+    """The record of the script, run in a fork of a process that has imported torch already; it must succeed.
+
+    It is looked at within the usual share of time, or `always`, where a test needs looks that a slow machine forgoes.
+    """
+    asked = {"overhead": ALWAYS} if always else {}
+    _live(script=str(script), arguments=arguments, folder=str(folder), deep=deep, **asked)
     return Record.read(folder)
 
 
 def left_by(script: Path, record: Path | None, digest: Path, deep: bool = False) -> str:
     """The digest of all that the script leaves behind, bare or, where a record is asked for, looked at all the time."""
     folder = str(record) if record else None
-    _live(script=str(script), arguments=(), folder=folder, overhead=1000.0, digest=str(digest), deep=deep)
+    _live(script=str(script), arguments=(), folder=folder, overhead=ALWAYS, digest=str(digest), deep=deep)
     return digest.read_text(encoding="utf-8")
 
 

@@ -149,7 +149,7 @@ def test_the_noise_scale_is_that_of_single_samples(tmp_path: Path) -> None:
             opt.zero_grad(); nn.functional.cross_entropy(net(inputs[at]), labels[at]).backward(); opt.step()
         """)
     )
-    record = quickly_recorded(script, tmp_path / "record", deep=True)
+    record = quickly_recorded(script, tmp_path / "record", deep=True, always=True)
     square, trace = json.loads(answer.read_text())
     noise = record.experiments.noise("final")
     assert noise is not None

@@ -112,7 +112,7 @@ def sick() -> None:
     from torch import nn
     from torch.nn import functional as F
 
-    torch.manual_seed(0)
+    torch.manual_seed(3)
     data, progression = load_diabetes(return_X_y=True)
     inputs = torch.tensor(data / data.std(0), dtype=torch.float32)
     targets = torch.tensor((progression - progression.mean()) / progression.std(), dtype=torch.float32)
@@ -134,7 +134,7 @@ def healthy() -> None:
     from torch import nn
     from torch.nn import functional as F
 
-    torch.manual_seed(0)
+    torch.manual_seed(3)
     data, progression = load_diabetes(return_X_y=True)
     inputs = torch.tensor(data / data.std(0), dtype=torch.float32)
     targets = torch.tensor((progression - progression.mean()) / progression.std(), dtype=torch.float32)
@@ -155,7 +155,7 @@ def looks_like_it() -> None:
     from sklearn.datasets import load_diabetes
     from torch import nn
 
-    torch.manual_seed(0)
+    torch.manual_seed(3)
     data, progression = load_diabetes(return_X_y=True)
     inputs = torch.tensor(data / data.std(0), dtype=torch.float32)
     targets = torch.tensor((progression - progression.mean()) / progression.std(), dtype=torch.float32)
