@@ -16,7 +16,7 @@ for _name in ("nms", "qnms"):
     with contextlib.suppress(RuntimeError):  # a build that fits this torch defines them itself
         _OPERATORS.define(f"{_name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
 
-sys.path.append(str(Path(sys.prefix) / "vision"))
+sys.path.append(str(Path(sys.prefix) / "vision" / "site-packages"))
 
 from torchvision import transforms as v1  # noqa: E402
 from torchvision.transforms import v2  # noqa: E402

@@ -1,0 +1,190 @@
+"""The audit of a program's data, made only when asked for: what happens to samples, and what many of them are like.
+
+It is made when the program has ended, in the same process, on the very loaders and datasets that it made. Each measure
+is one function of pools of samples; what it cannot measure it leaves out, and what fails is told and stops nothing.
+"""
+
+from __future__ import annotations
+
+import random
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch.utils.data import DataLoader
+
+from torchdx.watch.audit.journey import Journey
+from torchdx.watch.audit.pool import Pool, gather, length_of, spread
+from torchdx.watch.audit.subjects import Subject, Subjects
+from torchdx.watch.places import is_user_code
+from torchdx.watch.session import Session
+
+SECONDS = 50.0
+"""What the audit of all pipelines may take together; fetching one sample may be over it."""
+
+OfOne = Callable[[Pool, Subject], "dict[str, Any] | None"]
+OfTwo = Callable[[Pool, Pool], "dict[str, Any] | None"]
+
+OF_ONE: dict[str, OfOne] = {}
+"""Kind of fact -> the function that measures it in one pipeline; None where it cannot be measured there."""
+
+OF_TWO: dict[str, OfTwo] = {}
+"""Kind of fact -> the function that measures it between what is trained on and what is evaluated on."""
+
+
+class Audit:
+    """Audits the loaders that a program makes, when it ends."""
+
+    def __init__(self, session: Session, seconds: float = SECONDS) -> None:
+        self.session = session
+        self.seconds = seconds
+        self.subjects = Subjects(session)
+        session.at_end.append(self._ends)
+
+    def _ends(self) -> None:
+        """Make the audit; whatever happens here, the program ends as it would have ended."""
+        start = time.monotonic()
+        self.subjects.settle()
+        try:
+            audit(self.session, self.subjects.all, self.seconds)
+        except KeyboardInterrupt:
+            self.session.write("audit", why="it was interrupted")
+        finally:
+            self.session.governor.began += time.monotonic() - start  # the run itself was over before
+
+
+def audit(session: Session, subjects: Sequence[Subject], seconds: float = SECONDS) -> None:
+    """Audit these, within so many seconds, and write down what is found; no random stream is left moved."""
+    deadline = time.monotonic() + seconds
+    pools: list[tuple[Subject, Pool]] = []
+    with _streams_kept():
+        for number, subject in enumerate(_once(subjects)):
+            left = deadline - time.monotonic()
+            if left > 0:
+                pools.append((subject, _audited(session, number, subject, left / 2)))
+        for subject, pool in pools:
+            for kind, measure in OF_ONE.items():
+                _measured(session, kind, deadline, lambda: measure(pool, subject), pipeline=pool.pipeline)  # noqa: B023
+        for trained, judged in _pairs(pools):
+            for kind, between in OF_TWO.items():
+                told = {"train": trained.pipeline, "eval": judged.pipeline}
+                _measured(session, kind, deadline, lambda: between(trained, judged), **told)  # noqa: B023
+
+
+def _audited(session: Session, number: int, subject: Subject, seconds: float) -> Pool:
+    """One pipeline: its journey, and its samples gathered."""
+    began = time.monotonic()
+    pool = Pool(number)
+    if subject.what != "transform":
+        gather(pool, subject.dataset, seconds=seconds)
+    session.write("pipeline", id=number, **_described(subject, pool))
+    _tell_journey(session, number, subject)
+    _tell_errors(session, pool)
+    pool.seconds = time.monotonic() - began
+    return pool
+
+
+def _described(subject: Subject, pool: Pool) -> dict[str, Any]:
+    loader = subject.thing if isinstance(subject.thing, DataLoader) else None
+    told: dict[str, Any] = {"what": subject.what, "role": subject.role, "name": subject.name, "site": subject.site}
+    told |= {"dataset": type(subject.dataset).__name__, "samples": length_of(subject.dataset), "seen": len(pool)}
+    if loader is not None:
+        kind = type(loader.sampler).__name__ if loader.batch_sampler is not None else None
+        order = {"SequentialSampler": "sequential", "RandomSampler": "random"}.get(kind or "", kind)
+        told |= {"batch_size": loader.batch_size, "workers": loader.num_workers, "drop_last": loader.drop_last}
+        told |= {"order": order}
+    return told | {"seconds": round(pool.seconds, 3), "stopped": pool.stopped}
+
+
+def _tell_journey(session: Session, number: int, subject: Subject) -> None:
+    if sys.gettrace() is not None:
+        session.write("journey", pipeline=number, why="the program is traced already, as by a debugger", steps=[])
+        return
+    count = length_of(subject.dataset)
+    index = spread(count, 2)[-1] if count else 0
+    collate = getattr(subject.thing, "collate_fn", None)
+    try:
+        journey = Journey(lambda: subject.dataset[index], collate)
+    except Exception as problem:
+        session.write("journey", pipeline=number, sample=index, why=_words(problem), steps=[])
+        return
+    session.write("journey", pipeline=number, sample=index, steps=journey.steps)
+
+
+def _tell_errors(session: Session, pool: Pool) -> None:
+    if pool.errors:
+        index, what, problem = pool.errors[0]
+        session.write(
+            "broken",
+            pipeline=pool.pipeline,
+            sample=index,
+            what=what,
+            error=_words(problem),
+            site=_site_of(problem),
+            count=len(pool.errors),
+        )
+
+
+def _measured(
+    session: Session, kind: str, deadline: float, measure: Callable[[], dict[str, Any] | None], **about: Any
+) -> None:
+    if time.monotonic() > deadline:
+        return
+    try:
+        told = measure()
+    except Exception as problem:  # of a probe's: it is left out, and the rest goes on
+        session.write("disarmed", probe=f"audit: {kind}", error=_words(problem))
+        return
+    if told is not None:
+        session.write(kind, **about, **told)
+
+
+def _pairs(pools: Sequence[tuple[Subject, Pool]]) -> Iterator[tuple[Pool, Pool]]:
+    """What is trained on, with each of those that are evaluated on."""
+    trained = [pool for subject, pool in pools if subject.role == "train" and len(pool)]
+    judged = [pool for subject, pool in pools if subject.role == "eval" and len(pool)]
+    for other in judged if trained else ():
+        yield trained[0], other
+
+
+def _once(subjects: Sequence[Subject]) -> Iterator[Subject]:
+    """Each dataset once for each use that is made of it."""
+    seen = set()
+    for subject in subjects:
+        key = (id(subject.dataset), subject.role, id(getattr(subject.thing, "collate_fn", None)))
+        if key not in seen:
+            seen.add(key)
+            yield subject
+
+
+def _words(problem: BaseException) -> str:
+    words = " ".join(str(problem).split())
+    return f"{type(problem).__name__}: {words[:300]}" if words else type(problem).__name__
+
+
+def _site_of(problem: BaseException) -> list[Any] | None:
+    """The innermost line of the user's program that the error passed through."""
+    trace, found = problem.__traceback__, None
+    while trace is not None:
+        if is_user_code(trace.tb_frame.f_code):
+            found = [trace.tb_frame.f_code.co_filename, trace.tb_lineno, 1, None, None]
+        trace = trace.tb_next
+    return found
+
+
+@contextmanager
+def _streams_kept() -> Iterator[None]:
+    """Put every random stream back as it was."""
+    numpy = sys.modules.get("numpy")
+    kept = random.getstate()
+    arrays = numpy.random.get_state() if numpy is not None else None
+    with torch.random.fork_rng(devices=[]):
+        try:
+            yield
+        finally:
+            random.setstate(kept)
+            if numpy is not None:
+                numpy.random.set_state(arrays)
