@@ -18,6 +18,9 @@ from typing import Any, NoReturn
 INJECT = Path(__file__).absolute().parent / "_inject"
 VERSION = 1
 
+OPTIONAL = ("TORCHDX_MAX_STEPS", "TORCHDX_DEEP", "TORCHDX_AUDIT")
+"""What the environment says only where it was asked for; what a run around this one asked for is not handed on."""
+
 # Sent to a whole group by the terminal, so the command has had it too; and those sent to one process.
 TYPED = [getattr(signal, name) for name in ("SIGINT", "SIGQUIT") if hasattr(signal, name)]
 SENT = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2") if hasattr(signal, name)]
@@ -42,9 +45,18 @@ class Ending:
 
 
 def launch(
-    command: Sequence[str], record: Path, *, overhead: float = 0.02, max_steps: int | None = None, deep: bool = False
+    command: Sequence[str],
+    record: Path,
+    *,
+    overhead: float = 0.02,
+    max_steps: int | None = None,
+    deep: bool = False,
+    audit: bool = False,
 ) -> Ending:
-    """Run the command to its end, with every python below it watched into the folder `record`."""
+    """Run the command to its end, with every python below it watched into the folder `record`.
+
+    With `audit`, its data are looked at when it ends, and what it prints goes to stderr, as stdout is the report's.
+    """
     started, clock = time.time(), time.monotonic()
     story: dict[str, Any] = {"version": VERSION, "command": [*command], "cwd": _cwd(), "started": started}
     try:
@@ -54,7 +66,8 @@ def launch(
     except OSError as problem:
         raise CannotLaunch(f"Cannot write the record to {record}: {problem.strerror}.", 1) from problem
     try:
-        code = _run(as_program(command), environment(os.environ, record, overhead, max_steps, deep))
+        watched = environment(os.environ, record, overhead, max_steps, deep, audit)
+        code = _run(as_program(command), watched, stdout=sys.stderr.fileno() if audit else None)
     except CannotLaunch:
         with contextlib.suppress(OSError):  # a run that never was leaves no record; a fuller folder stays
             (record / "run.json").unlink()
@@ -82,7 +95,12 @@ def as_program(command: Sequence[str]) -> list[str]:
 
 
 def environment(
-    base: Mapping[str, str], record: Path, overhead: float, max_steps: int | None, deep: bool = False
+    base: Mapping[str, str],
+    record: Path,
+    overhead: float,
+    max_steps: int | None,
+    deep: bool = False,
+    audit: bool = False,
 ) -> dict[str, str]:
     """Add to the environment what makes every python below the command watched, and nothing else."""
     path = base.get("PYTHONPATH", "")
@@ -95,7 +113,9 @@ def environment(
         ours["TORCHDX_MAX_STEPS"] = str(max_steps)
     if deep:
         ours["TORCHDX_DEEP"] = "1"
-    return {name: value for name, value in base.items() if name not in ("TORCHDX_MAX_STEPS", "TORCHDX_DEEP")} | ours
+    if audit:
+        ours["TORCHDX_AUDIT"] = "1"
+    return {name: value for name, value in base.items() if name not in OPTIONAL} | ours
 
 
 def end_as(ending: Ending) -> NoReturn:
@@ -119,7 +139,7 @@ def _die_of(number: int) -> None:
     os.kill(os.getpid(), number)
 
 
-def _run(program: list[str], env: Mapping[str, str]) -> int:
+def _run(program: list[str], env: Mapping[str, str], stdout: int | None = None) -> int:
     """Start the program, pass signals on while it runs, and give its return code (a signal is negative)."""
     children: list[subprocess.Popen[bytes]] = []
     early: list[int] = []
@@ -135,7 +155,7 @@ def _run(program: list[str], env: Mapping[str, str]) -> int:
     with _hearing(hear):
         # close_fds would take away what the shell opened for the command: <(...), 3>log, a jobserver.
         try:
-            child = subprocess.Popen(program, env=env, close_fds=False)
+            child = subprocess.Popen(program, env=env, close_fds=False, stdout=stdout)
         except OSError as problem:
             raise _explain(program[0], problem) from problem
         children.append(child)

@@ -12,7 +12,7 @@ import click
 
 from torchdx.cli.words import USAGE, Refusal, mute, one_sentence, say, sentence_of, suggestion
 
-VERBS = ("run", "check", "report", "explain", "rules", "case", "lsp", "completion")
+VERBS = ("run", "data", "check", "report", "explain", "rules", "case", "lsp", "completion")
 """In the order of `torchdx --help`; each is a module here with a command of that name."""
 
 

@@ -28,8 +28,13 @@ class Wanted:
     output: Path | None
     html: Path | None
 
-    def write(self, diagnosis: Diagnosis, *, to_stderr: bool = False, quiet: bool = False) -> None:
-        """Write the diagnosis into the file asked for, or else on a standard stream unless all is to be quiet."""
+    def write(
+        self, diagnosis: Diagnosis, *, to_stderr: bool = False, quiet: bool = False, record: Record | None = None
+    ) -> None:
+        """Write the diagnosis into the file asked for, or else on a standard stream unless all is to be quiet.
+
+        With a `record`, what is known of its pipelines of data is told, too.
+        """
         if self.output:
             write_file(self.output, self._rendered(diagnosis))
         elif not quiet:

@@ -39,7 +39,8 @@ def watch(
     if _session is not None:
         return _session.writer.folder
     with _uncollected():
-        _session = _attach(folder, overhead, max_steps, deep or bool(os.environ.get("TORCHDX_DEEP")))
+        asked = {name for name in ("DEEP", "AUDIT") if os.environ.get(f"TORCHDX_{name}")}
+        _session = _attach(folder, overhead, max_steps, deep or "DEEP" in asked, deep or bool(asked))
     return folder
 
 
@@ -68,7 +69,7 @@ def _new_folder() -> Path:
     return Path("torchdx-runs") / time.strftime("%Y%m%d-%H%M%S")
 
 
-def _attach(folder: Path, overhead: float, max_steps: int | None, deep: bool = False) -> Session:
+def _attach(folder: Path, overhead: float, max_steps: int | None, deep: bool = False, audit: bool = False) -> Session:
     from multiprocessing.util import Finalize, register_after_fork
 
     import torch
@@ -158,6 +159,10 @@ def _attach(folder: Path, overhead: float, max_steps: int | None, deep: bool = F
         Deep(session, models)
     else:
         Dependence(session, models)
+    if audit:
+        from torchdx.watch.audit import Audit
+
+        Audit(session, traces=not deep)
     session.weave(_utils.worker._worker_loop, before=lambda *_: session.disarm())
     os.register_at_fork(after_in_child=session.forked)
     atexit.register(session.end)

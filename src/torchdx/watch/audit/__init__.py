@@ -6,6 +6,7 @@ is one function of pools of samples; what it cannot measure it leaves out, and w
 
 from __future__ import annotations
 
+import gc
 import random
 import sys
 import time
@@ -16,6 +17,7 @@ from typing import Any
 import torch
 from torch.utils.data import DataLoader
 
+from torchdx.watch.audit.door import Door
 from torchdx.watch.audit.journey import Journey
 from torchdx.watch.audit.pool import Pool, gather, length_of, spread
 from torchdx.watch.audit.subjects import Subject, Subjects
@@ -38,10 +40,12 @@ OF_TWO: dict[str, OfTwo] = {}
 class Audit:
     """Audits the loaders that a program makes, when it ends."""
 
-    def __init__(self, session: Session, seconds: float = SECONDS) -> None:
+    def __init__(self, session: Session, *, traces: bool = True, seconds: float = SECONDS) -> None:
+        """With `traces`, the first batches are followed to the model while the program runs, which slows these down."""
         self.session = session
         self.seconds = seconds
         self.subjects = Subjects(session)
+        self.door = Door(session, self.subjects) if traces else None
         session.at_end.append(self._ends)
 
     def _ends(self) -> None:
@@ -49,22 +53,23 @@ class Audit:
         start = time.monotonic()
         self.subjects.settle()
         try:
-            audit(self.session, self.subjects.all, self.seconds)
+            audit(self.session, self.subjects.all, self.door, self.seconds)
         except KeyboardInterrupt:
             self.session.write("audit", why="it was interrupted")
         finally:
             self.session.governor.began += time.monotonic() - start  # the run itself was over before
 
 
-def audit(session: Session, subjects: Sequence[Subject], seconds: float = SECONDS) -> None:
+def audit(session: Session, subjects: Sequence[Subject], door: Door | None = None, seconds: float = SECONDS) -> None:
     """Audit these, within so many seconds, and write down what is found; no random stream is left moved."""
     deadline = time.monotonic() + seconds
+    gc.enable()  # what is fetched here is garbage by the thousand
     pools: list[tuple[Subject, Pool]] = []
-    with _streams_kept():
+    with _streams_kept(), torch._C._EnableTorchFunction():
         for number, subject in enumerate(_once(subjects)):
             left = deadline - time.monotonic()
             if left > 0:
-                pools.append((subject, _audited(session, number, subject, left / 2)))
+                pools.append((subject, _audited(session, number, subject, door, left / 2)))
         for subject, pool in pools:
             for kind, measure in OF_ONE.items():
                 _measured(session, kind, deadline, lambda: measure(pool, subject), pipeline=pool.pipeline)  # noqa: B023
@@ -74,14 +79,14 @@ def audit(session: Session, subjects: Sequence[Subject], seconds: float = SECOND
                 _measured(session, kind, deadline, lambda: between(trained, judged), **told)  # noqa: B023
 
 
-def _audited(session: Session, number: int, subject: Subject, seconds: float) -> Pool:
+def _audited(session: Session, number: int, subject: Subject, door: Door | None, seconds: float) -> Pool:
     """One pipeline: its journey, and its samples gathered."""
     began = time.monotonic()
     pool = Pool(number)
     if subject.what != "transform":
         gather(pool, subject.dataset, seconds=seconds)
     session.write("pipeline", id=number, **_described(subject, pool))
-    _tell_journey(session, number, subject)
+    _tell_journey(session, number, subject, door)
     _tell_errors(session, pool)
     pool.seconds = time.monotonic() - began
     return pool
@@ -99,7 +104,7 @@ def _described(subject: Subject, pool: Pool) -> dict[str, Any]:
     return told | {"seconds": round(pool.seconds, 3), "stopped": pool.stopped}
 
 
-def _tell_journey(session: Session, number: int, subject: Subject) -> None:
+def _tell_journey(session: Session, number: int, subject: Subject, door: Door | None) -> None:
     if sys.gettrace() is not None:
         session.write("journey", pipeline=number, why="the program is traced already, as by a debugger", steps=[])
         return
@@ -111,7 +116,9 @@ def _tell_journey(session: Session, number: int, subject: Subject) -> None:
     except Exception as problem:
         session.write("journey", pipeline=number, sample=index, why=_words(problem), steps=[])
         return
-    session.write("journey", pipeline=number, sample=index, steps=journey.steps)
+    steps = journey.steps
+    steps += door.steps_of(subject, len(steps)) if door is not None else []
+    session.write("journey", pipeline=number, sample=index, steps=steps)
 
 
 def _tell_errors(session: Session, pool: Pool) -> None:

@@ -1,4 +1,4 @@
-"""Open what `torchdx data module:attribute` names, and audit it: `python -m torchdx.watch.audit TARGET`."""
+"""Open what `torchdx data MODULE:NAME` names, and audit it: `python -m torchdx.watch.audit TARGET`."""
 
 from __future__ import annotations
 
@@ -8,76 +8,79 @@ import inspect
 import os
 import sys
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
-REFUSED = 3
-"""Exit status where the target cannot be opened; the sentence is on stderr."""
+import torch  # noqa: F401  # first, so that the process is watched before the user's module is imported
+from torch import nn
+from torch.utils.data import DataLoader
+
+from torchdx.watch.audit import audit
+from torchdx.watch.audit.subjects import Subject
+
+
+class CannotOpen(Exception):
+    """The target is not there, or is nothing that can be looked at; the message is one sentence."""
 
 
 def main(target: str) -> None:
-    """Open the target and audit it; what goes wrong is told in one sentence."""
-    name, _, attribute = target.rpartition(":")
-    sys.path.insert(0, os.getcwd())  # noqa: PTH109
+    """Open the target and audit it; why it cannot be opened goes into the record."""
+    session = importlib.import_module("torchdx.watch")._session
+    if session is None:
+        return
     try:
-        module = _module(name)
-    except Exception as problem:
-        _refuse(f"{name} cannot be imported: {type(problem).__name__}: {problem}")
-    thing: Any = module
+        subject = opened(target)
+    except CannotOpen as problem:
+        session.write("audit", why=" ".join(str(problem).split()))
+        return
+    session.guarded(lambda: audit(session, [subject]))()
+
+
+def opened(target: str) -> Subject:
+    """What MODULE:NAME or FILE.py:NAME names, or what that gives when it is called without arguments.
+
+    Raises CannotOpen.
+    """
+    name, _, attribute = target.rpartition(":")
+    thing: Any = _module(name)
     for part in attribute.split("."):
         if not hasattr(thing, part):
-            _refuse(f"{name} has no {attribute}.")
+            raise CannotOpen(f"{name} has no {attribute}.")
         thing = getattr(thing, part)
-    import torch  # noqa: F401  # so that the process is watched, whatever the module imports
-
-    from torchdx.watch import _session
-    from torchdx.watch.audit import audit
-
     try:
-        subject = _subject(thing, attribute)
+        return _subject(_made(thing), attribute)
+    except CannotOpen:
+        raise
     except Exception as problem:
-        _refuse(f"{target} cannot be called: {type(problem).__name__}: {problem}")
-    if _session is not None:
-        audit(_session, [subject])
+        raise CannotOpen(f"{target} cannot be called: {type(problem).__name__}: {problem}") from problem
 
 
 def _module(name: str) -> Any:
-    if not name.endswith(".py"):
-        return importlib.import_module(name)
     path = Path(name).absolute()
-    if not path.is_file():
-        _refuse(f"There is no file {name}.")
-    sys.path.insert(0, str(path.parent))
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[path.stem] = module
-    spec.loader.exec_module(module)
-    return module
+    if name.endswith(".py") and not path.is_file():
+        raise CannotOpen(f"There is no file {name}.")
+    sys.path.insert(0, str(path.parent) if name.endswith(".py") else os.getcwd())  # noqa: PTH109
+    try:
+        return importlib.import_module(path.stem if name.endswith(".py") else name)
+    except (Exception, SystemExit) as problem:
+        raise CannotOpen(f"{name} cannot be imported: {type(problem).__name__}: {problem}") from problem
 
 
-def _subject(thing: Any, name: str) -> Any:
-    from torch import nn
-    from torch.utils.data import DataLoader
+def _made(thing: Any) -> Any:
+    """What a function or a class without parameters gives; anything else as it is."""
+    if not (inspect.isclass(thing) or inspect.isfunction(thing)):
+        return thing
+    required = [one for one in inspect.signature(thing).parameters.values() if one.default is one.empty]
+    return thing if required else thing()
 
-    from torchdx.watch.audit.subjects import Subject
 
-    is_transform = isinstance(thing, nn.Module) or hasattr(thing, "transforms")
-    if inspect.isclass(thing) or (inspect.isfunction(thing) and not inspect.signature(thing).parameters):
-        thing = thing()
-        is_transform = isinstance(thing, nn.Module) or hasattr(thing, "transforms")
+def _subject(thing: Any, name: str) -> Subject:
     if isinstance(thing, DataLoader):
         return Subject(thing, "loader", None, name)
-    if not is_transform and (hasattr(thing, "__getitem__") or hasattr(thing, "__iter__")):
+    if not isinstance(thing, nn.Module) and (hasattr(thing, "__getitem__") or hasattr(thing, "__iter__")):
         return Subject(thing, "dataset", None, name)
-    if callable(thing):
+    if callable(thing) and not inspect.isclass(thing):
         return Subject(thing, "transform", None, name)
-    _refuse(f"{name} is neither a dataset, nor a loader, nor a transform: it is {type(thing).__name__}.")
-
-
-def _refuse(sentence: str) -> NoReturn:
-    print(f"torchdx: {' '.join(sentence.split())}", file=sys.stderr)
-    sys.exit(REFUSED)
+    raise CannotOpen(f"{name} is neither a dataset, nor a loader, nor a transform, but {type(thing).__name__}.")
 
 
 if __name__ == "__main__":

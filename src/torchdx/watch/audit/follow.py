@@ -8,6 +8,7 @@ theirs. Only while one sample is followed is anything traced.
 from __future__ import annotations
 
 import ast
+import linecache
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -19,14 +20,25 @@ from torch import nn
 from torch.utils.data import Dataset
 
 from torchdx.watch.audit.numbers import holds_numbers
-from torchdx.watch.audit.sources import called, construction, constructions, names_read, place_of, statement_at, text_of
-from torchdx.watch.audit.sources import shortened as _shortened
+from torchdx.watch.audit.sources import (
+    called,
+    construction,
+    constructions,
+    names_read,
+    place_of,
+    shortened,
+    statement_at,
+    text_of,
+)
 from torchdx.watch.audit.values import Shot
 from torchdx.watch.places import Place, absolute, is_user_code
 from torchdx.watch.places import _place as place_in
 
 MOST_STEPS = 200
 """Steps after which a sample is followed no further."""
+
+LONGEST = 5.0
+"""Seconds for which a loop is followed from a batch to the model."""
 
 MOST_PARTS, MOST_TEXT = 16, 100_000
 """Parts of a list or a mapping that are told apart, and letters of a text that is looked at."""
@@ -72,6 +84,8 @@ class Follower:
         self._made: dict[int, tuple[Any, int, Shot]] = {}
         self._lines: dict[FrameType, _Line] = {}
         self._inside: dict[FrameType, list[Any]] = {}
+        self._until: Callable[[FrameType], bool] | None = None
+        self._deadline = 0.0
 
     def follow(self, call: Callable[[], Any]) -> Any:
         """Make the call and give what it gives; whatever it raises is raised."""
@@ -83,6 +97,22 @@ class Follower:
             sys.settrace(before)
             self._lines.clear()
             self._inside.clear()
+
+    def begin(self, frame: FrameType, until: Callable[[FrameType], bool]) -> None:
+        """Follow what goes on in this frame of the user's from here on, until a call that fits, or for a while."""
+        self._until, self._deadline = until, time.monotonic() + LONGEST
+        self._lines[frame] = _Line(frame.f_lineno, time.perf_counter(), dict(_variables(frame)), self._held(frame))
+        frame.f_trace = self._goes
+        sys.settrace(self._called)
+
+    def stop(self) -> None:
+        """Follow nothing more."""
+        sys.settrace(None)
+        for frame in self._lines:
+            frame.f_trace = None
+        self._lines.clear()
+        self._inside.clear()
+        self._until = None
 
     def step_of(self, value: Any) -> int | None:
         """The step that made this very object; None if no step did."""
@@ -105,6 +135,9 @@ class Follower:
 
     def _called(self, frame: FrameType, event: str, _: Any) -> Any:
         if event != "call" or len(self.taken) >= MOST_STEPS:
+            return None
+        if self._until is not None and (self._until(frame) or time.monotonic() > self._deadline):
+            self.stop()
             return None
         code = frame.f_code
         if code.co_name in _COMPREHENSIONS or code.co_name in _HIDDEN or _is_ours(code):
@@ -305,10 +338,18 @@ def _names(frame: FrameType, caller: FrameType) -> tuple[str, str]:
     module = str(frame.f_globals.get("__name__", ""))
     if own is not None and code.co_name in ("__call__", "forward"):
         kind = type(own)
-        return f"{kind.__module__}.{kind.__qualname__}", _shortened(_repr(own))
+        return f"{kind.__module__}.{kind.__qualname__}", shortened(_repr(own))
     name = f"{module}.{getattr(code, 'co_qualname', code.co_name)}"
-    node = statement_at(caller.f_code.co_filename, caller.f_lineno) if is_user_code(caller.f_code) else None
-    return name, text_of(caller.f_code.co_filename, node) if node is not None else code.co_name
+    return name, _written(caller) if is_user_code(caller.f_code) else code.co_name
+
+
+def _written(caller: FrameType) -> str:
+    """The call that a frame of the user's is at, as it is written."""
+    filename, line, column, end, end_column = place_in(caller.f_code, caller.f_lasti, caller.f_lineno)
+    if line == end and isinstance(line, int) and isinstance(column, int) and isinstance(end_column, int):
+        return shortened(linecache.getline(str(filename), line)[column - 1 : end_column - 1])
+    node = statement_at(caller.f_code.co_filename, caller.f_lineno)
+    return text_of(caller.f_code.co_filename, node) if node is not None else caller.f_code.co_name
 
 
 def _is_called_there(frame: FrameType, caller: FrameType) -> bool:

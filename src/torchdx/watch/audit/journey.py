@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from torchdx.watch.audit.change import change
 from torchdx.watch.audit.follow import Follower, Taken, parts_of
 from torchdx.watch.audit.samples import input_of, target_of
+from torchdx.watch.audit.values import Shot
 from torchdx.watch.audit.words import words_of
 
 Step = dict[str, Any]
@@ -34,7 +35,17 @@ class Journey:
     def _collate(self, collate: Callable[[Any], Any]) -> None:
         """One sample made a batch: of each of its parts, the like of it in the batch."""
         batch = self.follower.follow(lambda: collate([self.sample]))
+        for part, one in ((input_of(self.sample), input_of(batch)), (target_of(self.sample), target_of(batch))):
+            before, after = next(parts_of(part), None), next(parts_of(one), None)
+            if after is not None and self.follower.step_of(after) is None:
+                self._add_collated(getattr(collate, "__name__", ""), before, after)
         self._tell_parts(batch)
+
+    def _add_collated(self, name: str, before: Any, after: Any) -> None:
+        made = self.follower.step_of(before)
+        shot = self.follower.shot_of(before) if before is not None else None
+        sources = [made] if made is not None else []
+        self.follower.add(Taken("collate", name, name, None, shot, Shot.of(after), sources))
 
     def _tell_parts(self, sample: Any) -> None:
         """Mark the steps that lead to the sample's input, and those that lead to its target alone."""
@@ -57,32 +68,40 @@ class Journey:
     @property
     def steps(self) -> list[Step]:
         """The steps that lead to the sample, in order, as facts."""
-        kept = [number for number in range(len(self.follower.taken)) if number in self._parts]
-        place = {number: k for k, number in enumerate(kept)}
-        return [self._told(number, place) for number in kept]
+        return told_steps(self.follower.taken, self._parts, self._varying)
 
-    def _told(self, number: int, place: dict[int, int]) -> Step:
-        taken = self.follower.taken[number]
-        measured = change(taken.before, taken.after) if taken.before is not None else None
-        before = taken.before.described() if taken.before is not None else None
-        after = taken.after.described()
-        told: Step = {
-            "n": place[number],
-            "from": [place[source] for source in taken.sources if source in place],
-            "part": self._parts[number],
-            "kind": taken.kind,
-            "name": taken.name,
-            "text": taken.text,
-            "site": taken.site,
-            "words": words_of(taken.name, before, after, measured),
-            "before": _without_picture(before),
-            "after": after,
-            "change": measured,
-            "times": round(taken.seconds, 6),
-        }
-        if number in self._varying:
-            told["varies"] = True
-        return told
+
+def told_steps(
+    steps: Sequence[Taken], parts: Mapping[int, str], varying: Collection[int] = (), first: int = 0
+) -> list[Step]:
+    """Those of the steps that have a part, as facts, numbered from `first`."""
+    kept = [number for number in range(len(steps)) if number in parts]
+    place = {number: k for k, number in enumerate(kept, first)}
+    told = []
+    for number in kept:
+        step = _told(steps[number])
+        step |= {"n": place[number], "from": [place[one] for one in steps[number].sources if one in place]}
+        step["part"] = parts[number]
+        told.append(step | ({"varies": True} if number in varying else {}))
+    return told
+
+
+def _told(taken: Taken) -> Step:
+    measured = change(taken.before, taken.after) if taken.before is not None else None
+    before = taken.before.described() if taken.before is not None else None
+    after = taken.after.described()
+    words = "stacked into a batch" if taken.kind == "collate" else words_of(taken.name, before, after, measured)
+    return {
+        "kind": taken.kind,
+        "name": taken.name,
+        "text": taken.text,
+        "site": taken.site,
+        "words": words,
+        "before": _without_picture(before),
+        "after": after,
+        "change": measured,
+        "times": round(taken.seconds, 6),
+    }
 
 
 def _followed(fetch: Callable[[], Any]) -> tuple[Follower, Any]:
