@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 ATTRIBUTE = re.compile(r"(?:[\w.]+|.+\.py):[A-Za-z_][\w.]*")
 """`package.module:attribute` or `file.py:attribute`."""
 
-OPENER = "torchdx.watch.audit"
+OPENER = "torchdx.watch.opener"
 
 
 @click.command(cls=CommandLast, short_help="Follow samples to the model; say what is wrong with the data.")

@@ -1,4 +1,4 @@
-"""Open what `torchdx data MODULE:NAME` names, and audit it: `python -m torchdx.watch.audit TARGET`."""
+"""Open what `torchdx data MODULE:NAME` names, and audit it: `python -m torchdx.watch.opener TARGET`."""
 
 from __future__ import annotations
 
