@@ -15,7 +15,8 @@ import pytest
 from believable import diagnosis, program
 from torchdx.finding import Diagnosis, Finding, Fix, NotEnough, Site, Verdict, near
 from torchdx.report import FORMATS
-from torchdx.report.text import coloured, show, speakable, text
+from torchdx.report.lines import speakable
+from torchdx.report.text import coloured, show, text
 from torchdx.report.words import curve, duration, ending, excerpt, number, percent, said, tally
 
 

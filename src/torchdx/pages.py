@@ -214,7 +214,7 @@ def coloured(page: Page, width: int = 100) -> Text:
     """The page as a rich Text."""
     from rich.text import Text
 
-    from torchdx.report.text import STYLES
+    from torchdx.report.lines import STYLES
 
     told = Text()
     for words, style in _lines(page, width):

@@ -27,7 +27,7 @@ def case(rule: Rule, tried: bool) -> int:
     from rich.text import Text
 
     from torchdx.pages import page
-    from torchdx.report.text import STYLES
+    from torchdx.report.lines import STYLES
 
     console = Console(highlight=False)
     for line in page(rule).diff.splitlines():
