@@ -102,13 +102,18 @@ def broken(words: str, width: int) -> Iterator[str]:
             yield line.replace("\u00a0", " ")
 
 
+def cut(words: str, width: int) -> str:
+    """The words cut off at the width, with an ellipsis."""
+    return words if len(words) <= width else f"{words[: max(0, width - 1)]}…"
+
+
 def shortened(line: Line, width: int) -> Line:
     """The line cut off at the width, with an ellipsis."""
     kept: Line = []
     room = width
     for words, style in line:
         if len(words) > room:
-            return [*kept, (words[: max(0, room - 1)] + "…", style)]
+            return [*kept, (cut(words, room), style)]
         kept.append((words, style))
         room -= len(words)
     return kept
