@@ -26,7 +26,7 @@ OPENER = "torchdx.watch.opener"
 
 @click.command(cls=CommandLast, short_help="Follow samples to the model; say what is wrong with the data.")
 @click.argument("target", nargs=-1, type=click.UNPROCESSED, metavar="TARGET...")
-@report_options(output="Write the report here rather than on stdout.", html="Write an HTML report with pictures, too.")
+@report_options(output="Write the report here rather than on stdout.", html="Write an HTML report, too.")
 @click.option("--record", type=click.Path(path_type=Path), metavar="DIR", help="Keep the record here, a new folder.")
 @click.option(
     "--max-steps",

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
@@ -36,16 +36,22 @@ class Wanted:
         With a `record`, what is known of its pipelines of data is told, too.
         """
         if self.output:
-            write_file(self.output, self._rendered(diagnosis))
+            write_file(self.output, self._rendered(diagnosis, record))
         elif not quiet:
             stream = sys.stderr if to_stderr else sys.stdout
             if self.form == "text":
-                from torchdx.report.text import show
-
-                show(diagnosis, stream)
+                self._show(diagnosis, stream, record)
             else:
-                stream.write(self._rendered(diagnosis))
+                stream.write(self._rendered(diagnosis, record))
                 stream.flush()
+
+    def _show(self, diagnosis: Diagnosis, stream: TextIO, record: Record | None) -> None:
+        from torchdx.report import journey, text
+
+        if record is not None:
+            journey.show(record, stream)
+            stream.write("\n")
+        text.show(diagnosis, stream)
 
     def write_page(self, diagnosis: Diagnosis, record: Record | None, beside: Path | None = None) -> Path | None:
         """Write the HTML page where it was asked for, or else to `beside`; give the place, if there is one."""
@@ -58,9 +64,17 @@ class Wanted:
             write_file(place, html(diagnosis, record, fragments(all_rules())))
         return place
 
-    def _rendered(self, diagnosis: Diagnosis) -> str:
+    def _rendered(self, diagnosis: Diagnosis, record: Record | None = None) -> str:
         from torchdx import report
 
+        if record is not None and self.form == "json":
+            from torchdx.report.as_json import as_json
+
+            return as_json(diagnosis, record)
+        if record is not None and self.form == "text":
+            from torchdx.report.journey import text
+
+            return f"{text(record)}\n{report.FORMATS['text'](diagnosis, {})}"
         return report.FORMATS[self.form](diagnosis, _pages() if self.form == "sarif" else {})
 
 

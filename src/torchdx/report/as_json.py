@@ -9,15 +9,17 @@ from typing import Any
 
 from torchdx import __version__
 from torchdx.finding import Diagnosis, Finding, Fix, near
+from torchdx.record import Fact, Pipeline, Record
 from torchdx.report.words import severity_of
 
 VERSION = 1
 """Version of the promise. Keys may be added to it; a change that breaks a reader raises it."""
 
 
-def as_json(diagnosis: Diagnosis, indent: int | None = 2) -> str:
-    """The diagnosis as strict JSON text."""
-    return json.dumps(as_data(diagnosis), indent=indent, ensure_ascii=False, allow_nan=False) + "\n"
+def as_json(diagnosis: Diagnosis, record: Record | None = None, *, indent: int | None = 2) -> str:
+    """The diagnosis as strict JSON text; with a record, what was seen of its pipelines of data under `data`."""
+    data = {"data": [_pipeline(one) for one in record.pipelines]} if record is not None else {}
+    return json.dumps(as_data(diagnosis) | data, indent=indent, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def as_data(diagnosis: Diagnosis) -> dict[str, Any]:
@@ -32,6 +34,16 @@ def as_data(diagnosis: Diagnosis) -> dict[str, Any]:
         "not_enough_evidence": [{"rule": lack.rule, "needs": lack.needs} for lack in diagnosis.not_enough],
         "run": {**run, **strict(diagnosis.run)},
     }
+
+
+def _pipeline(pipeline: Pipeline) -> dict[str, Any]:
+    """All that was seen of a pipeline, by kind."""
+    facts = {kind: [_bare(fact) for fact in told] for kind, told in pipeline.facts.items() if told}
+    return {**_bare(pipeline.fact), **strict(facts)}
+
+
+def _bare(fact: Fact) -> dict[str, Any]:
+    return {name: strict(value) for name, value in fact.items() if name not in ("kind", "pipeline")}
 
 
 def _finding(finding: Finding) -> dict[str, Any]:
