@@ -367,12 +367,15 @@ def _repr(thing: Any) -> str:
 
 
 def _nearest(shots: list[Shot], after: Shot) -> Shot | None:
-    """What a value most likely came from: of its own kind and most like it in size, the latest of several."""
+    """What a value most likely came from: of its own kind and most like it in size, the latest of several.
+
+    Of texts, such as a path and a mode, it is the longest.
+    """
     fit = [one for one in shots if (one.numbers is None) == (after.numbers is None)] or shots
 
     def unlike(one: Shot) -> float:
         if one.numbers is None or after.numbers is None:
-            return 0.0
+            return -float(len(one.value)) if isinstance(one.value, str) else 0.0
         return abs(one.numbers.numel() - after.numbers.numel())
 
     return min(reversed(fit), key=unlike, default=None)

@@ -14,6 +14,9 @@ from torchdx.watch.audit.words import words_of
 
 Step = dict[str, Any]
 
+KNOWN = {"collate": "stacked into a batch", "door": "given to the model"}
+"""What steps of these kinds do."""
+
 AGAIN = 4
 """Times that the sample is fetched anew: what is applied to every second one is then missed once in 16 times."""
 
@@ -90,7 +93,7 @@ def _told(taken: Taken) -> Step:
     measured = change(taken.before, taken.after) if taken.before is not None else None
     before = taken.before.described() if taken.before is not None else None
     after = taken.after.described()
-    words = "stacked into a batch" if taken.kind == "collate" else words_of(taken.name, before, after, measured)
+    words = KNOWN.get(taken.kind) or words_of(taken.name, before, after, measured)
     return {
         "kind": taken.kind,
         "name": taken.name,
