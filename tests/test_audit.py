@@ -168,3 +168,14 @@ def test_what_cannot_be_fetched_is_told_in_a_sentence(tmp_path: Path, target: st
     done = torchdx("data", target, here=tmp_path)
     assert sentence in " ".join((done.stdout + done.stderr).split())
     assert "Traceback" not in done.stderr
+
+
+def test_a_transform_that_is_named_is_tried_on_a_picture(tmp_path: Path) -> None:
+    (tmp_path / "parts.py").write_text(
+        "import numpy as np\nimport torch\n\n\ndef prepare(picture):\n"
+        "    rows = np.asarray(picture, dtype=np.float32)\n    return torch.from_numpy(rows / 255).permute(2, 0, 1)\n"
+    )
+    done = torchdx("data", "--format", "json", "parts.py:prepare", here=tmp_path)
+    (pipeline,) = json.loads(done.stdout)["data"]
+    last = [step for step in pipeline["journey"][0]["steps"] if step["kind"] == "line"][-1]
+    assert last["words"] == "axes moved from HWC to CHW, divided by 255"

@@ -83,8 +83,7 @@ def _audited(session: Session, number: int, subject: Subject, door: Door | None,
     """One pipeline: its journey, and its samples gathered."""
     began = time.monotonic()
     pool = Pool(number)
-    if subject.what != "transform":
-        gather(pool, subject.dataset, seconds=seconds)
+    gather(pool, subject.dataset, seconds=seconds)
     session.write("pipeline", id=number, **_described(subject, pool))
     _tell_journey(session, number, subject, door)
     _tell_errors(session, pool)
@@ -95,10 +94,11 @@ def _audited(session: Session, number: int, subject: Subject, door: Door | None,
 def _described(subject: Subject, pool: Pool) -> dict[str, Any]:
     loader = subject.thing if isinstance(subject.thing, DataLoader) else None
     told: dict[str, Any] = {"what": subject.what, "role": subject.role, "name": subject.name, "site": subject.site}
-    told |= {"dataset": type(subject.dataset).__name__, "samples": length_of(subject.dataset), "seen": len(pool)}
+    kind = type(subject.thing if subject.what == "transform" else subject.dataset).__name__
+    told |= {"dataset": kind, "samples": length_of(subject.dataset), "seen": len(pool)}
     if loader is not None:
-        kind = type(loader.sampler).__name__ if loader.batch_sampler is not None else None
-        order = {"SequentialSampler": "sequential", "RandomSampler": "random"}.get(kind or "", kind)
+        sampler = type(loader.sampler).__name__ if loader.batch_sampler is not None else None
+        order = {"SequentialSampler": "sequential", "RandomSampler": "random"}.get(sampler or "", sampler)
         told |= {"batch_size": loader.batch_size, "workers": loader.num_workers, "drop_last": loader.drop_last}
         told |= {"order": order}
     return told | {"seconds": round(pool.seconds, 3), "stopped": pool.stopped}

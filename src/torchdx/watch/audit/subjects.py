@@ -10,6 +10,7 @@ from torch.utils.data import DataLoader
 from torch.utils.data.dataloader import _BaseDataLoaderIter
 
 from torchdx.watch.audit.sources import name_bound
+from torchdx.watch.audit.specimens import Specimens
 from torchdx.watch.places import Place, user_place
 from torchdx.watch.session import Session
 
@@ -49,6 +50,8 @@ class Subject:
     @property
     def dataset(self) -> Any:
         """What the samples are taken from."""
+        if self.what == "transform":
+            return Specimens(self.thing)
         return self.thing.dataset if isinstance(self.thing, DataLoader) else self.thing
 
 
