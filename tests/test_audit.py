@@ -124,6 +124,10 @@ def test_a_program_is_followed_to_the_models_door(tmp_path: Path) -> None:
     assert (pipeline["role"], pipeline["name"], pipeline["seen"]) == ("train", "loader", 64)
     steps = pipeline["journey"][0]["steps"]
     assert [step["words"] for step in steps if step["kind"] == "line"] == ["divided by 255, now a tensor of float32"]
+    (collated,) = (step for step in steps if step["kind"] == "collate" and step["part"] == "input")
+    (divided,) = (step for step in steps if step["kind"] == "line")
+    assert divided["from"] == [collated["n"]]
+    assert steps[-1]["from"] == [divided["n"]]
     assert steps[-1]["kind"] == "door"
     assert steps[-1]["after"]["max"] == 1
     text = torchdx("data", "train.py", here=tmp_path)

@@ -117,7 +117,9 @@ def _tell_journey(session: Session, number: int, subject: Subject, door: Door | 
         session.write("journey", pipeline=number, sample=index, why=_words(problem), steps=[])
         return
     steps = journey.steps
-    steps += door.steps_of(subject, len(steps)) if door is not None else []
+    batch = {step["part"]: [step["n"]] for step in steps}  # the last of each part
+    for step in door.steps_of(subject, len(steps)) if door is not None else ():
+        steps.append(step | {"from": step["from"] or batch.get(step["part"], [])})
     session.write("journey", pipeline=number, sample=index, steps=steps)
 
 
