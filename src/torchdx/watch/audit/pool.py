@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from itertools import islice
 from typing import Any
 
 import torch
@@ -15,6 +14,7 @@ from torch.nn import functional
 
 from torchdx.watch.audit.numbers import channels_first, layout_of, numbers_of
 from torchdx.watch.audit.samples import input_of, plain, target_of
+from torchdx.watch.audit.values import digest_of
 
 MOST, SECONDS = 4096, 12.0
 """Samples of one pipeline that are looked at, and what fetching them may take."""
@@ -82,14 +82,13 @@ class Pool:
         if numbers is None:
             self._take_text(given)
             return
-        self.layout = self.layout or layout_of(given, tuple(numbers.shape))
+        layout = layout_of(given, tuple(numbers.shape))
+        self.layout = self.layout or layout
         self.dtype = self.dtype or str(numbers.dtype).removeprefix("torch.")
-        self.digests.append(_digest(numbers))
+        self.digests.append(digest_of(numbers))
         self.sizes.append(tuple(numbers.shape))
         self.tokens.append(_tokens(numbers))
-        picture = (
-            channels_first(numbers, self.layout) if layout_of(given, tuple(numbers.shape)) == self.layout else None
-        )
+        picture = channels_first(numbers, layout) if layout == self.layout else None
         self.rows.append(_row(numbers, picture))
         self.moments.append(_moments(picture if picture is not None else numbers[None]))
         finite = numbers.double().flatten() if numbers.numel() else torch.zeros(1)
@@ -112,13 +111,13 @@ class Pool:
             self.target_kind = {"dtype": dtype, "shape": list(numbers.shape) if numbers is not None else []}
 
 
-def gather(pool: Pool, dataset: Any, order: Sequence[int] | None = None, seconds: float = SECONDS) -> None:
+def gather(pool: Pool, dataset: Any, seconds: float = SECONDS) -> None:
     """Fetch samples into the pool, spread evenly over the dataset, within bounds of number and time.
 
     What fetching raises goes into `errors`, and after a few of these nothing more is asked for.
     """
     began = time.monotonic()
-    for index, fetch in _fetches(pool, dataset, order):
+    for index, fetch in _fetches(pool, dataset):
         try:
             pool.add(index, fetch())
         except StopIteration:
@@ -134,10 +133,10 @@ def gather(pool: Pool, dataset: Any, order: Sequence[int] | None = None, seconds
     pool.seconds = time.monotonic() - began
 
 
-def _fetches(pool: Pool, dataset: Any, order: Sequence[int] | None) -> Iterator[tuple[int, Any]]:
+def _fetches(pool: Pool, dataset: Any) -> Iterator[tuple[int, Any]]:
     count = length_of(dataset)
     if hasattr(dataset, "__getitem__") and count is not None:
-        chosen = order if order is not None else spread(count, MOST)
+        chosen = spread(count, MOST)
         if len(chosen) < count:
             pool.stopped = "sampled"
         for index in chosen:
@@ -162,20 +161,6 @@ def spread(count: int, most: int) -> list[int]:
     if count <= most:
         return list(range(count))
     return sorted({int(((k * _STEP) % 1.0) * count) for k in range(most)})
-
-
-def batch_of_first(loader: Any, count: int) -> Iterator[Any]:
-    """The first batches of indices that a loader would ask for."""
-    sampler = getattr(loader, "batch_sampler", None) or getattr(loader, "sampler", None)
-    return islice(iter(sampler), count) if sampler is not None else iter(())
-
-
-def _digest(numbers: Tensor) -> str:
-    raw = numbers.contiguous().flatten()
-    try:
-        return hashlib.sha1(raw.view(torch.uint8).numpy().tobytes()).hexdigest()
-    except RuntimeError:
-        return hashlib.sha1(repr(raw.tolist()).encode()).hexdigest()
 
 
 def _row(numbers: Tensor, picture: Tensor | None) -> Tensor | None:
