@@ -1,11 +1,10 @@
-"""A fault, what counts as naming it, and how it is planted: by edits of text that stand in the program exactly once."""
+"""A fault, and what counts as naming it."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
-Edit = tuple[str, str]
+from planting import Edit, Planted
 
 KINDS: Mapping[str, frozenset[str]] = {
     name: frozenset(rules.split())
@@ -98,27 +97,13 @@ KINDS: Mapping[str, frozenset[str]] = {
 """For each kind of fault, the rules that name its true cause; where there is none yet, it can only be missed."""
 
 
-@dataclass(frozen=True)
-class Fault:
+class Fault(Planted):
     """One fault, planted in one program."""
-
-    program: str
-    kind: str
-    edits: tuple[Edit, ...]
-    proven: str = ""
 
     @property
     def causes(self) -> frozenset[str]:
         """The rules of which one should come first."""
         return KINDS[self.kind]
-
-    def applied(self, text: str) -> str:
-        """The program with the fault in it; every edit must find its place, and no second one."""
-        for old, new in self.edits:
-            if text.count(old) != 1:
-                raise ValueError(f"{self.program}, {self.kind}: {old!r} stands there {text.count(old)} times, not once")
-            text = text.replace(old, new)
-        return text
 
 
 def plant(program: str, kind: str, *edits: Edit, proven: str = "") -> Fault:
