@@ -139,7 +139,10 @@ class Pipeline:
         return self.facts.get(kind, ())
 
 
-KINDS = ("journey", "sheet", "columns", "labels", "tokens", "neighbours", "repeat", "clones", "broken", "timing")
+KINDS = (
+    *("journey", "sheet", "columns", "nonfinite", "mixture", "labels", "tokens"),
+    *("neighbours", "repeat", "clones", "broken", "timing"),
+)
 """The facts that are about one pipeline each; those about two name both as `train` and `eval`."""
 
 

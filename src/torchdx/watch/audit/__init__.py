@@ -19,6 +19,7 @@ from torch.utils.data import DataLoader
 
 from torchdx.watch.audit.door import Door
 from torchdx.watch.audit.journey import Journey
+from torchdx.watch.audit.measures import OF_ALL, OF_ONE, OF_TWO
 from torchdx.watch.audit.pool import Pool, gather, length_of, spread
 from torchdx.watch.audit.subjects import Subject, Subjects
 from torchdx.watch.places import is_user_code
@@ -26,15 +27,6 @@ from torchdx.watch.session import Session
 
 SECONDS = 50.0
 """What the audit of all pipelines may take together; fetching one sample may be over it."""
-
-OfOne = Callable[[Pool, Subject], "dict[str, Any] | None"]
-OfTwo = Callable[[Pool, Pool], "dict[str, Any] | None"]
-
-OF_ONE: dict[str, OfOne] = {}
-"""Kind of fact -> the function that measures it in one pipeline; None where it cannot be measured there."""
-
-OF_TWO: dict[str, OfTwo] = {}
-"""Kind of fact -> the function that measures it between what is trained on and what is evaluated on."""
 
 
 class Audit:
@@ -77,6 +69,16 @@ def audit(session: Session, subjects: Sequence[Subject], door: Door | None = Non
             for kind, between in OF_TWO.items():
                 told = {"train": trained.pipeline, "eval": judged.pipeline}
                 _measured(session, kind, deadline, lambda: between(trained, judged), **told)  # noqa: B023
+        _measured_all(session, pools, deadline)
+
+
+def _measured_all(session: Session, pools: Sequence[tuple[Subject, Pool]], deadline: float) -> None:
+    pairs = list(_pairs(pools))
+    if pairs:
+        trained, judged = pairs[0][0], [pool for _, pool in pairs]
+        told = {"train": trained.pipeline, "eval": judged[0].pipeline}
+        for kind, measure in OF_ALL.items():
+            _measured(session, kind, deadline, lambda: measure(trained, judged), **told)  # noqa: B023
 
 
 def _audited(session: Session, number: int, subject: Subject, door: Door | None, seconds: float) -> Pool:

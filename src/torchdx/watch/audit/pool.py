@@ -39,7 +39,8 @@ class Pool:
     """Samples of one pipeline, in the order of `indices`; all lists are as long as that.
 
     `features` are (samples, numbers) in float32: pictures averaged to 8 x 8, rows as they are; None where samples are
-    of different form. `sizes` holds the shape of each input, `moments` mean and deviation of each of its channels.
+    of different form. `sizes` holds the shape of each input, `moments` mean and deviation of each of its channels;
+    `fetched` the seconds that fetching each took.
     """
 
     pipeline: int
@@ -57,6 +58,7 @@ class Pool:
     dtype: str = ""
     seconds: float = 0.0
     stopped: str = "all"
+    fetched: list[float] = field(default_factory=list)
     errors: list[tuple[int | None, str, BaseException]] = field(default_factory=list)
 
     def __len__(self) -> int:
@@ -119,7 +121,10 @@ def gather(pool: Pool, dataset: Any, seconds: float = SECONDS) -> None:
     began = time.monotonic()
     for index, fetch in _fetches(pool, dataset):
         try:
-            pool.add(index, fetch())
+            asked = time.perf_counter()
+            sample = fetch()
+            pool.fetched.append(time.perf_counter() - asked)
+            pool.add(index, sample)
         except StopIteration:
             break
         except Exception as problem:
