@@ -30,12 +30,17 @@ def recorded(script: Path, folder: Path, *arguments: str) -> Record:
     return Record.read(folder)
 
 
-def quickly_recorded(script: Path, folder: Path, *arguments: str, deep: bool = False, always: bool = False) -> Record:
+def quickly_recorded(
+    script: Path, folder: Path, *arguments: str, deep: bool = False, audit: bool = False, always: bool = False
+) -> Record:
     """The record of the script, run in a fork of a process that has imported torch already; it must succeed.
 
     It is looked at within the usual share of time, or `always`, where a test needs looks that a slow machine forgoes.
+    With an `audit` its data are, too, after a few steps, as by `torchdx data`.
     """
-    asked = {"overhead": ALWAYS} if always else {}
+    asked: dict[str, Any] = {"overhead": ALWAYS} if always else {}
+    if audit:
+        asked = {"overhead": 1.0, "max_steps": 20, "audit": True}
     _live(script=str(script), arguments=arguments, folder=str(folder), deep=deep, **asked)
     return Record.read(folder)
 
@@ -63,9 +68,9 @@ def _zygote() -> subprocess.Popen[str]:
     return subprocess.Popen([sys.executable, str(program)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
 
-def examined(script: Path, folder: Path, *arguments: str, deep: bool = False) -> Diagnosis:
+def examined(script: Path, folder: Path, *arguments: str, deep: bool = False, audit: bool = False) -> Diagnosis:
     """What the examination says of the script and its run, with experiments on copies where the look is `deep`."""
-    record = quickly_recorded(script, folder, *arguments, deep=deep)
+    record = quickly_recorded(script, folder, *arguments, deep=deep, audit=audit)
     assert not record.process.all("disarmed"), record.process.all("disarmed")
     return examine(Program.around(script), record)
 

@@ -19,7 +19,19 @@ from torchdx import pages
 from torchdx.exam import examine
 from torchdx.finding import Diagnosis, Finding
 from torchdx.record import Record
-from torchdx.rules import FAMILIES, Rule, RunRule, SourceRule, TreatableRule, all_rules, measures, name_of, watches
+from torchdx.rules import (
+    FAMILIES,
+    AuditRule,
+    Rule,
+    RunRule,
+    SourceRule,
+    TreatableRule,
+    all_rules,
+    audits,
+    measures,
+    name_of,
+    watches,
+)
 from torchdx.source import Program
 from torchdx.source.edits import applied
 
@@ -45,6 +57,8 @@ def diagnose(rule: Rule, kind: pages.Kind, folder: Path, *, run: bool | None = N
     """Write a case down and examine it: run and read, or, where the rule only reads, read alone unless asked for."""
     script = folder / f"{name_of(rule).replace('-', '_')}_{kind}.py"
     script.write_text(pages.case_source(rule, kind), encoding="utf-8")
+    if audits(rule) and not watches(rule):
+        return script, examined(script, folder / f"record-{kind}", audit=True)
     if watches(rule) if run is None else run:
         return script, examined(script, folder / f"record-{kind}", deep=is_deep(rule))
     return script, examine(Program.around(script), None)
@@ -82,7 +96,7 @@ def test_rule_has_its_parts(rule: Rule) -> None:
     assert all(page.parts.values())
     assert page.title.endswith(".")
     assert rule.family in FAMILIES
-    assert isinstance(rule, SourceRule | RunRule)
+    assert isinstance(rule, SourceRule | RunRule | AuditRule)
     assert len(rule.code) == 6
 
 
@@ -147,8 +161,9 @@ def test_some_cure_removes_the_finding(rule: Rule, sick_cases: Path, tmp_path: P
         file = Program.around(script).file(str(script))
         assert file is not None
         patched.write_bytes(applied(file, fix.edits))
-        if watches(rule):
-            after = examined(patched, tmp_path / f"record-patched-{number}", deep=is_deep(rule))
+        if watches(rule) or audits(rule):
+            folder = tmp_path / f"record-patched-{number}"
+            after = examined(patched, folder, deep=is_deep(rule), audit=not watches(rule))
         else:
             after = examine(Program.around(patched), None)
         left.append(own(after, rule))
@@ -158,7 +173,7 @@ def test_some_cure_removes_the_finding(rule: Rule, sick_cases: Path, tmp_path: P
 
 
 @pytest.mark.slow
-@each([rule for rule in RULES if not watches(rule)])
+@each([rule for rule in RULES if not watches(rule) and not audits(rule)])
 def test_cases_that_are_only_read_say_the_same_when_run(rule: Rule, tmp_path: Path) -> None:
     assert_only_the_marked_is_found(rule, *diagnose(rule, "sick", tmp_path, run=True))
     kinds: list[pages.Kind] = ["healthy", "looks_like_it"] if rule in TEMPTING else ["healthy"]

@@ -27,10 +27,18 @@ import torch._dynamo
 import torch.utils.data
 
 from remains import Remains
+from torchdx.launch import environment
 
 
 def live(
-    script: str, arguments: list[str], folder: str | None, overhead: float = 0.02, digest: str = "", deep: bool = False
+    script: str,
+    arguments: list[str],
+    folder: str | None,
+    overhead: float = 0.02,
+    digest: str = "",
+    deep: bool = False,
+    audit: bool = False,
+    max_steps: int | None = None,
 ) -> None:
     """Become the program: what follows is what plain python would do with it, under observation or bare."""
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
@@ -40,9 +48,7 @@ def live(
     if digest:
         Remains(Path(digest))
     if folder is not None:
-        os.environ |= {"TORCHDX_RECORD": folder, "TORCHDX_OVERHEAD": str(overhead)}
-        if deep:
-            os.environ["TORCHDX_DEEP"] = "1"
+        os.environ |= environment({}, Path(folder), overhead, max_steps, deep, audit)
         from torchdx.watch import _begin
 
         _begin()

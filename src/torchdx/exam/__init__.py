@@ -14,7 +14,7 @@ from torchdx.exam.symptoms import Course, course_of
 from torchdx.exam.verdict import verdict_of
 from torchdx.finding import Diagnosis, Finding, NotEnough, Seen
 from torchdx.record import Record
-from torchdx.rules import Rule, RunRule, all_rules, explanations, name_of, reads, treats, watches
+from torchdx.rules import Rule, RunRule, all_rules, audits, explanations, name_of, reads, treats, watches
 from torchdx.source import Program
 
 __all__ = ["examine"]
@@ -68,11 +68,15 @@ def _network(findings: Sequence[Finding], course: Course, experience: Experience
 def _asked(rule: Rule, program: Program | None, record: Record | None) -> list[Finding | NotEnough]:
     """What the rule says, with its name on it; a rule that fails says so, and spoils nothing else."""
     said: list[Finding | NotEnough] = []
-    reader = watcher = rule
+    reader = watcher = auditor = rule
     try:
         if program is not None and reads(reader):
             said += [_in_tests(_stamped(f, rule, "source"), program) for f in reader.in_source(program)]
-        if record is not None and record.saw_torch and watches(watcher):
+        audited: list[Finding] = []
+        if record is not None and record.pipelines and audits(auditor):
+            audited = [_stamped(finding, rule, "run") for finding in auditor.in_audit(record)]
+            said += audited
+        if record is not None and record.saw_torch and watches(watcher) and not audited:  # whose lines are more exact
             said += _answers(rule, watcher, record)
     except Exception as error:
         if os.environ.get("TORCHDX_DEBUG"):

@@ -35,7 +35,7 @@ FAMILIES = {
 
 @runtime_checkable
 class Rule(Protocol):
-    """What every rule module has; see also `SourceRule`, `RunRule`, `MeasuredRule` and `TreatableRule`."""
+    """What every rule module has; see also `SourceRule`, `RunRule`, `AuditRule`, `MeasuredRule` and `TreatableRule`."""
 
     __name__: str
     __doc__: str | None
@@ -61,6 +61,13 @@ class RunRule(Protocol):
     """A rule that can see its fault in the record of a run."""
 
     def in_run(self, record: Record) -> Iterable[Finding | NotEnough]: ...
+
+
+@runtime_checkable
+class AuditRule(Protocol):
+    """A rule that can see its fault in the audit of a program's data."""
+
+    def in_audit(self, record: Record) -> Iterable[Finding]: ...
 
 
 @runtime_checkable
@@ -90,6 +97,11 @@ def reads(rule: Rule) -> TypeGuard[SourceRule]:
 def watches(rule: Rule) -> TypeGuard[RunRule]:
     """Can it see its fault in the record of a run?"""
     return hasattr(rule, "in_run")
+
+
+def audits(rule: Rule) -> TypeGuard[AuditRule]:
+    """Can it see its fault in the audit of a program's data?"""
+    return hasattr(rule, "in_audit")
 
 
 def measures(rule: Rule) -> TypeGuard[MeasuredRule]:
