@@ -74,7 +74,7 @@ def _asked(rule: Rule, program: Program | None, record: Record | None) -> list[F
             said += [_in_tests(_stamped(f, rule, "source"), program) for f in reader.in_source(program)]
         audited: list[Finding] = []
         if record is not None and record.pipelines and audits(auditor):
-            audited = [_stamped(finding, rule, "run") for finding in auditor.in_audit(record)]
+            audited = [_stamped(finding, rule, "run") for finding in auditor.in_audit(record, program)]
             said += audited
         if record is not None and record.saw_torch and watches(watcher) and not audited:  # whose lines are more exact
             said += _answers(rule, watcher, record)

@@ -67,7 +67,7 @@ class RunRule(Protocol):
 class AuditRule(Protocol):
     """A rule that can see its fault in the audit of a program's data."""
 
-    def in_audit(self, record: Record) -> Iterable[Finding]: ...
+    def in_audit(self, record: Record, program: Program | None) -> Iterable[Finding]: ...
 
 
 @runtime_checkable
