@@ -87,7 +87,7 @@ def _audited(session: Session, number: int, subject: Subject, door: Door | None,
     pool = Pool(number)
     gather(pool, subject.dataset, seconds=seconds)
     session.write("pipeline", id=number, **_described(subject, pool))
-    _tell_journey(session, number, subject, door)
+    _tell_journey(session, pool, subject, door)
     _tell_errors(session, pool)
     pool.seconds = time.monotonic() - began
     return pool
@@ -106,7 +106,8 @@ def _described(subject: Subject, pool: Pool) -> dict[str, Any]:
     return told | {"seconds": round(pool.seconds, 3), "stopped": pool.stopped}
 
 
-def _tell_journey(session: Session, number: int, subject: Subject, door: Door | None) -> None:
+def _tell_journey(session: Session, pool: Pool, subject: Subject, door: Door | None) -> None:
+    number = pool.pipeline
     if sys.gettrace() is not None:
         session.write("journey", pipeline=number, why="the program is traced already, as by a debugger", steps=[])
         return
@@ -122,6 +123,7 @@ def _tell_journey(session: Session, number: int, subject: Subject, door: Door | 
     batch = {step["part"]: [step["n"]] for step in steps}  # the last of each part
     for step in door.steps_of(subject, len(steps)) if door is not None else ():
         steps.append(step | {"from": step["from"] or batch.get(step["part"], [])})
+    pool.steps = steps
     session.write("journey", pipeline=number, sample=index, steps=steps)
 
 

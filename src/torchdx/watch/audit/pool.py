@@ -40,7 +40,8 @@ class Pool:
 
     `features` are (samples, numbers) in float32: pictures averaged to 8 x 8, rows as they are; None where samples are
     of different form. `sizes` holds the shape of each input, `moments` mean and deviation of each of its channels;
-    `fetched` the seconds that fetching each took.
+    `fetched` the seconds that fetching each took; `steps` those of a sample's journey, `suspects` the places of samples
+    whose neighbours are of another class, with words on it.
     """
 
     pipeline: int
@@ -60,6 +61,8 @@ class Pool:
     stopped: str = "all"
     fetched: list[float] = field(default_factory=list)
     errors: list[tuple[int | None, str, BaseException]] = field(default_factory=list)
+    steps: list[dict[str, Any]] = field(default_factory=list)
+    suspects: list[tuple[int, str]] = field(default_factory=list)
 
     def __len__(self) -> int:
         return len(self.indices)

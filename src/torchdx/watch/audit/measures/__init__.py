@@ -9,6 +9,7 @@ from torchdx.watch.audit.measures.asked_again import clones, repeat, timing
 from torchdx.watch.audit.measures.between import overlap, scaled, shift
 from torchdx.watch.audit.measures.closeness import neighbours
 from torchdx.watch.audit.measures.scales import mixture
+from torchdx.watch.audit.measures.sheet import sheet
 from torchdx.watch.audit.measures.tables import columns, nonfinite
 from torchdx.watch.audit.measures.targets import labels
 from torchdx.watch.audit.measures.texts import tokens
@@ -27,6 +28,7 @@ OF_ONE: Mapping[str, Callable[[Pool, Subject], Told]] = {
     "repeat": repeat,
     "clones": clones,
     "timing": timing,
+    "sheet": sheet,
 }
 """Measures of one pipeline; None where it cannot be measured there."""
 

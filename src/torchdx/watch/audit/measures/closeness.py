@@ -57,6 +57,7 @@ def neighbours(pool: Pool, _: Subject) -> dict[str, Any] | None:
     told |= {"chance": float(chance.mean()), "deviation": float(chance.std()), **_noise(votes)}
     suspects = [k for k in range(len(chosen)) if votes[k] <= 1]
     told["suspects"] = [one for k in suspects if (one := _suspect(pool, chosen, k, classes, nearest, names))][:20]
+    pool.suspects = [(one[0], f"{one[4]} of the {NEAR} nearest are {one[3]}") for one in told["suspects"]]
     return told
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -20,17 +21,24 @@ def tokens(pool: Pool, subject: Subject) -> dict[str, Any] | None:
     batches = [rows for rows in _batches(pool, subject) if rows is not None]
     if not batches:
         return None
-    ends = [row[-1].item() for rows in batches for row in rows]
-    value = max(set(ends), key=ends.count)
-    lengths = torch.tensor([_length(row, value) for rows in batches for row in rows], dtype=torch.float64)
+    value, lengths = padding_of([row for rows in batches for row in rows])
     read = sum(rows.numel() for rows in batches)
-    padding = 1 - float(lengths.sum()) / read
-    if padding == 0 or (all(end == value for end in ends) and float(lengths.std()) == 0):
-        value, padding = None, 0.0
+    padding = 1 - float(lengths.sum()) / read if value is not None else 0.0
     quantiles = torch.quantile(lengths, torch.tensor([0, 0.25, 0.5, 0.75, 1], dtype=torch.float64)).tolist()
     longest = max(rows.shape[1] for rows in batches)
     told = {"samples": len(lengths), "lengths": quantiles, "padding": padding, "value": value, "longest": longest}
     return told | {"kept": float((lengths == longest).double().mean()) if value is not None else 0.0}
+
+
+def padding_of(rows: Sequence[Tensor]) -> tuple[Any, Tensor]:
+    """What rows are filled up with at their ends, and their lengths without it; None where nothing tells of any."""
+    ends = [row[-1].item() for row in rows]
+    value = max(set(ends), key=ends.count)
+    lengths = torch.tensor([_length(row, value) for row in rows], dtype=torch.float64)
+    unpadded = all(length == len(row) for length, row in zip(lengths.tolist(), rows, strict=True))
+    if unpadded or (all(end == value for end in ends) and float(lengths.std(correction=0)) == 0):
+        return None, lengths
+    return value, lengths
 
 
 def _batches(pool: Pool, subject: Subject) -> list[Tensor | None]:
