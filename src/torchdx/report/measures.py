@@ -18,7 +18,7 @@ LABELS, SUSPECTS = 12, 3
 ROLES = {"train": "training", "eval": "validation"}
 STOPPED = {"time": "until the time for it was up", "broken": "until one could not be had"}
 PARTS = {"open": "opening", "transform": "transforms", "item": "the rest of the sample", "collate": "making batches"}
-NAMES = {"neighbours": "nearest"}
+NAMES = {"neighbours": "nearest", "nonfinite": "not finite", "mixture": "scales"}
 KINDS = {"one-hot": "one-hot", "many": "several labels at once", "map": "maps of labels", "number": "numbers"}
 
 
@@ -68,6 +68,9 @@ def between(record: Record) -> Iterator[tuple[str, str]]:
         yield "overlap", _overlap(fact, names)
     for fact in record.process.all("shift"):
         yield "shift", _shift(fact, names)
+    for fact in record.process.all("scaled"):
+        if words := _scaled(fact, names):
+            yield "scaled", words
 
 
 def _labels(fact: Fact) -> str:
@@ -217,9 +220,42 @@ def _shift(fact: Fact, names: Mapping[Any, str]) -> str:
         told.append(f"The mean{place} is {means}")
     if fact.get("divergence") is not None:
         null: Sequence[float] = fact.get("null") or ()
-        chance = f", by chance {number(null[0])} ± {number(null[1])}" if len(null) == 2 else ""
-        told.append(f"their values lie {number(fact['divergence'])} apart{chance}")
+        chance = f"; by chance, {percent(null[0])} ± {percent(null[1])}" if len(null) == 2 else ""
+        told.append(f"of a sample's nearest others {percent(fact['divergence'])} are of its own side{chance}")
     return _sentence("; ".join(told))
+
+
+def _scaled(fact: Fact, names: Mapping[Any, str]) -> str:
+    alone, together = fact.get("alone"), fact.get("together")
+    if alone is None or together is None:
+        return ""
+    train, test = _pair(fact, names)
+    both = f"in {train} alone {number(alone)} standard errors, in {train} and {test} together {number(together)}"
+    return f"The columns' means lie off 0 by, in the middle, {both}."
+
+
+def _nonfinite(fact: Fact) -> str:
+    if not fact.get("count"):
+        return ""
+    told = []
+    for part in ("inputs", "targets"):
+        if places := fact.get(part) or []:
+            more = ", …" if len(places) > LABELS else ""
+            told.append(f"{part} of {', '.join(number(place) for place in places[:LABELS])}{more}")
+    which = f": {'; '.join(told)}" if told else ""
+    return f"{number(fact['count'])} of {_of(fact)} hold what is not finite{which}."
+
+
+def _mixture(fact: Fact) -> str:
+    gain, gap, share = fact.get("gain"), fact.get("gap"), fact.get("share")
+    if gain is None or gap is None or share is None:
+        return ""
+    sizes: Sequence[float] = fact.get("sizes") or ()
+    around = f", around {number(sizes[0])} and {number(sizes[1])}" if len(sizes) == 2 else ""
+    if gain <= 0:
+        return f"The greatest number of a sample has one scale: two explain {_of(fact)} no better."
+    better = f"two scales are the better account by {number(gain)} nats"
+    return f"Of the greatest numbers of {_of(fact)} {better}{around}: {percent(share)} are {number(gap)} times above the rest."
 
 
 def _pair(fact: Fact, names: Mapping[Any, str]) -> tuple[str, str]:
@@ -232,7 +268,9 @@ def _sentence(words: str) -> str:
 
 SAYS = {
     "broken": _broken,
+    "nonfinite": _nonfinite,
     "labels": _labels,
+    "mixture": _mixture,
     "tokens": _tokens,
     "neighbours": _neighbours,
     "repeat": _repeat,

@@ -13,6 +13,7 @@ from torchdx.finding import SEVERITIES, Diagnosis, Finding, NotEnough
 from torchdx.record import Record
 from torchdx.report.html.cards import CARDS, cards, measure
 from torchdx.report.html.curves import losses
+from torchdx.report.html.journey import pipelines
 from torchdx.report.html.picture import health
 from torchdx.report.html.svg import escape, prose
 from torchdx.report.words import mood, needed, run_facts, severity_of, tally
@@ -37,6 +38,7 @@ def html(diagnosis: Diagnosis, record: Record | None = None, explained: Mapping[
         '<a class="skip" href="#findings">Skip to the findings</a>',
         _verdict(diagnosis),
         "<main>",
+        _section("What the network really sees", pipelines(record)),
         _section("How training went", _pictures(diagnosis, record)),
         _findings(diagnosis, record, explained),
         _section("Not enough evidence", _not_enough(diagnosis.not_enough)),
