@@ -255,7 +255,8 @@ def _mixture(fact: Fact) -> str:
     if gain <= 0:
         return f"The greatest number of a sample has one scale: two explain {_of(fact)} no better."
     better = f"two scales are the better account by {number(gain)} nats"
-    return f"Of the greatest numbers of {_of(fact)} {better}{around}: {percent(share)} are {number(gap)} times above the rest."
+    above = f"{percent(share)} are {number(gap)} times above the rest"
+    return f"Of the greatest numbers of {_of(fact)} {better}{around}: {above}."
 
 
 def _pair(fact: Fact, names: Mapping[Any, str]) -> tuple[str, str]:

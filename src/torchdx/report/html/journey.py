@@ -1,4 +1,4 @@
-"""What the network really sees: each pipeline's steps as a strip of cards, what was measured, and samples to look at."""
+"""What the network really sees: the steps of each pipeline as cards, what was measured, and samples to look at."""
 
 from __future__ import annotations
 
