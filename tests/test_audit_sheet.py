@@ -45,6 +45,7 @@ def sheet_of(dataset: Dataset[Any], steps: list[Told] | None = None, *, suspects
     told = OF_ONE["sheet"](pool, subject)
     assert told is not None
     json.dumps(told)
+    assert not {"kind", "pipeline"} & told.keys()  # these the fact has already
     return told
 
 
@@ -68,7 +69,7 @@ def test_suspects_unusual_and_usual_ones_are_on_it() -> None:
     pictures[20] = 1 - pictures[20]
     told = sheet_of(TensorDataset(pictures, labels), suspects=True)
     marks = {item["index"]: item for item in told["items"]}
-    assert (told["kind"], told["samples"], len(marks), len(told["items"])) == ("pictures", len(labels), MOST, MOST)
+    assert (told["what"], told["samples"], len(marks), len(told["items"])) == ("pictures", len(labels), MOST, MOST)
     assert marks[7]["mark"] == "suspect"
     assert "nearest are" in marks[7]["note"]
     assert marks[20]["mark"] == "unusual"
@@ -146,7 +147,7 @@ def test_rows_of_tokens_are_told_with_their_padding() -> None:
 
 def test_rows_of_numbers_are_told() -> None:
     told = sheet_of(TensorDataset(torch.randn(50, 5, generator=torch.Generator().manual_seed(0)), torch.zeros(50)))
-    assert told["kind"] == "rows"
+    assert told["what"] == "rows"
     assert len(told["items"][0]["values"]) == 5
 
 

@@ -203,3 +203,7 @@ def test_a_shift_is_told_as_the_share_of_ones_own_side() -> None:
     told = terminal(PIPELINE, OTHER, between("shift", divergence=0.93, null=[0.5, 0.01], p=0.02))
     assert "Of a sample's nearest others 93% are of its own side; by chance, 50% ± 1%." in told.replace("1.0%", "1%")
     assert "apart" not in told
+
+
+def test_labels_are_held_together_with_their_counts() -> None:
+    assert "3\u00a0(122)" in page(PIPELINE, about("labels", counts={"3": 122}))

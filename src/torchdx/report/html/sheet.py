@@ -29,7 +29,7 @@ def sheet(pipeline: Pipeline) -> str:
     undone = f", shown {one_line(fact['undone'])}" if fact.get("undone") else ""
     name = f"{role_of(pipeline)} {one_line(pipeline.name)}"
     caption = f"<figcaption>{len(items)}{of}, as the model receives them{escape(undone)}.</figcaption>"
-    kind = fact.get("kind") if fact.get("kind") in ("pictures", "tokens", "rows") else "rows"
+    kind = fact["what"] if fact.get("what") in ("pictures", "tokens", "rows") else "rows"
     label = f"samples of {name}"
     grid = f'<ul class="grid-of {kind}" tabindex="0" aria-label="{escape(label)}">{"".join(items)}</ul>'
     return f'<figure class="sheet"><h3>Samples: {escape(name)}</h3>{grid}{caption}</figure>'

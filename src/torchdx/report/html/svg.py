@@ -25,7 +25,7 @@ def element(tag: str, *children: str, **attributes: str | float | None) -> str:
 
 def escape(words: str) -> str:
     """Text made safe for markup; what XML cannot hold becomes a replacement mark."""
-    safe = "".join(c if c.isprintable() or c in "\n\t" else "\ufffd" for c in words)
+    safe = "".join(c if c.isprintable() or c in "\n\t\u00a0" else "\ufffd" for c in words)
     return html.escape(safe, quote=True)
 
 

@@ -146,7 +146,7 @@ def _pictures(pool: Pool, found: Sequence[tuple[Choice, Tensor]]) -> dict[str, A
         told = [thumbnail(_smaller(one, side))[0] for one in plain]
         if sum(map(len, told)) <= LARGEST:
             break
-    return {"kind": "pictures", "undone": undoing.words, "items": [{"picture": png} for png in told]}
+    return {"what": "pictures", "undone": undoing.words, "items": [{"picture": png} for png in told]}
 
 
 def _smaller(picture: Tensor, side: int) -> Tensor:
@@ -165,7 +165,7 @@ def _tokens(found: Sequence[tuple[Choice, Tensor]], subject: Subject) -> dict[st
         return None
     padding = padding_of(rows)[0] if len({len(one) for one in rows}) == 1 else None
     items = [{"tokens": one[:LONGEST].tolist(), "padding": padding, "length": len(one)} for one in rows]
-    return {"kind": "tokens", "items": items}
+    return {"what": "tokens", "items": items}
 
 
 def _rows(found: Sequence[tuple[Choice, Tensor]]) -> dict[str, Any] | None:
@@ -173,7 +173,7 @@ def _rows(found: Sequence[tuple[Choice, Tensor]]) -> dict[str, Any] | None:
     if not rows or any(one.dim() != 1 for one in rows):
         return None
     items = [{"values": one[:LONGEST].double().tolist(), "length": len(one)} for one in rows]
-    return {"kind": "rows", "items": items}
+    return {"what": "rows", "items": items}
 
 
 def _label(label: Any, names: Sequence[Any]) -> str | None:
