@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from sklearn.datasets import load_digits
 from torch import Tensor
-from torch.utils.data import Dataset, TensorDataset
+from torch.utils.data import DataLoader, Dataset, TensorDataset
 
 from torchdx.watch.audit.measures import OF_ONE
 from torchdx.watch.audit.measures.sheet import LARGEST, MOST
@@ -149,6 +149,32 @@ def test_rows_of_numbers_are_told() -> None:
     told = sheet_of(TensorDataset(torch.randn(50, 5, generator=torch.Generator().manual_seed(0)), torch.zeros(50)))
     assert told["what"] == "rows"
     assert len(told["items"][0]["values"]) == 5
+
+
+class Texts(Dataset[Any]):
+    """Rows of tokens, each of its own length."""
+
+    def __len__(self) -> int:
+        return 60
+
+    def __getitem__(self, index: int) -> tuple[Tensor, int]:
+        return torch.arange(1, 3 + index % 7), 0
+
+
+def padded(samples: list[tuple[Tensor, int]]) -> tuple[Tensor, Tensor]:
+    rows = torch.nn.utils.rnn.pad_sequence([row for row, _ in samples], batch_first=True)
+    return rows, torch.tensor([label for _, label in samples])
+
+
+def test_rows_of_different_lengths_are_told_as_a_batch_holds_them() -> None:
+    pool = Pool(0)
+    gather(pool, Texts())
+    told = OF_ONE["sheet"](pool, Subject(DataLoader(Texts(), 4, collate_fn=padded), "loader", None))
+    assert told is not None
+    assert {(item["padding"], item["length"]) for item in told["items"]} == {(0, 8)}
+    plain = OF_ONE["sheet"](pool, Subject(DataLoader(Texts(), 4), "loader", None))
+    assert plain is not None
+    assert {item["padding"] for item in plain["items"]} == {None}
 
 
 class Named(Dataset[Any]):

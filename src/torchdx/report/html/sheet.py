@@ -28,7 +28,7 @@ def sheet(pipeline: Pipeline) -> str:
     of = f" of {counted(fact['samples'], 'sample')}" if isinstance(fact.get("samples"), int) else ""
     undone = f", shown {one_line(fact['undone'])}" if fact.get("undone") else ""
     name = f"{role_of(pipeline)} {one_line(pipeline.name)}"
-    caption = f"<figcaption>{len(items)}{of}, as the model receives them{escape(undone)}.</figcaption>"
+    caption = f"<figcaption>{len(items)}{of}, as the pipeline gives them{escape(undone)}.</figcaption>"
     kind = fact["what"] if fact.get("what") in ("pictures", "tokens", "rows") else "rows"
     label = f"samples of {name}"
     grid = f'<ul class="grid-of {kind}" tabindex="0" aria-label="{escape(label)}">{"".join(items)}</ul>'

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from torchdx.watch.audit.measures.texts import padding_of
+from torchdx.watch.audit.measures.texts import padding_of, rows_of
 from torchdx.watch.audit.numbers import channels_first, layout_of, numbers_of
 from torchdx.watch.audit.png import thumbnail
 from torchdx.watch.audit.pool import Pool
@@ -51,7 +51,7 @@ class Choice:
 def sheet(pool: Pool, subject: Subject) -> dict[str, Any] | None:
     """The sheet of a pipeline; None where its samples are neither pictures, nor tokens, nor rows of numbers."""
     found = [(choice, numbers) for choice, numbers in _fetched(pool, subject) if numbers.numel()]
-    told = _pictures(pool, found) or _tokens(found, subject) or _rows(found)
+    told = _pictures(pool, found) or _tokens(pool, found, subject) or _rows(found)
     if not told:
         return None
     names = _names_of(subject.dataset)
@@ -159,13 +159,28 @@ def _smaller(picture: Tensor, side: int) -> Tensor:
     return functional.adaptive_avg_pool2d(picture.float()[None], size)[0].round().to(torch.uint8)
 
 
-def _tokens(found: Sequence[tuple[Choice, Tensor]], subject: Subject) -> dict[str, Any] | None:
+def _tokens(pool: Pool, found: Sequence[tuple[Choice, Tensor]], subject: Subject) -> dict[str, Any] | None:
     rows = [numbers for _, numbers in found]
     if not rows or any(one.dim() != 1 or one.is_floating_point() or one.dtype is torch.bool for one in rows):
         return None
+    if len({len(one) for one in rows}) > 1:
+        rows = _batched(pool, found, subject) or rows
     padding = padding_of(rows)[0] if len({len(one) for one in rows}) == 1 else None
     items = [{"tokens": one[:LONGEST].tolist(), "padding": padding, "length": len(one)} for one in rows]
     return {"what": "tokens", "items": items}
+
+
+def _batched(pool: Pool, found: Sequence[tuple[Choice, Tensor]], subject: Subject) -> list[Tensor] | None:
+    """Rows of different lengths as one batch of the loader holds them, padded; None where it cannot be had."""
+    collate = getattr(subject.thing, "collate_fn", None)
+    if collate is None or not hasattr(subject.dataset, "__getitem__"):
+        return None
+    try:
+        batch = collate([subject.dataset[pool.indices[choice.place]] for choice, _ in found])
+    except Exception:  # of the program's own: the rows are told as they are
+        return None
+    rows = rows_of(input_of(batch))
+    return list(rows) if rows is not None and len(rows) == len(found) else None
 
 
 def _rows(found: Sequence[tuple[Choice, Tensor]]) -> dict[str, Any] | None:

@@ -49,11 +49,12 @@ def _batches(pool: Pool, subject: Subject) -> list[Tensor | None]:
     collate = getattr(subject.thing, "collate_fn", None) or torch.utils.data.default_collate
     order = torch.randperm(len(pool), generator=torch.Generator().manual_seed(0)).tolist()
     starts = range(0, min(len(order), BATCHES * size), size)
-    return [_rows(collate([subject.dataset[pool.indices[k]] for k in order[s : s + size]])) for s in starts]
+    return [rows_of(input_of(collate([subject.dataset[pool.indices[k]] for k in order[s : s + size]]))) for s in starts]
 
 
-def _rows(batch: Any) -> Tensor | None:
-    rows = numbers_of(input_of(batch))
+def rows_of(given: Any) -> Tensor | None:
+    """A batch's inputs as (samples, tokens); None where they are something else."""
+    rows = numbers_of(given)
     whole = rows is not None and rows.dim() == 2 and not rows.is_floating_point() and rows.numel()
     return rows if whole else None
 
