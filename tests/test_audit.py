@@ -183,3 +183,15 @@ def test_a_transform_that_is_named_is_tried_on_a_picture(tmp_path: Path) -> None
     (pipeline,) = json.loads(done.stdout)["data"]
     last = [step for step in pipeline["journey"][0]["steps"] if step["kind"] == "line"][-1]
     assert last["words"] == "axes moved from HWC to CHW, divided by 255"
+
+
+def test_a_programs_samples_stand_on_a_sheet_and_on_the_page(tmp_path: Path) -> None:
+    (tmp_path / "train.py").write_text(PROGRAM)
+    done = torchdx("data", "--record", "seen", "--html", "page.html", "--format", "json", "train.py", here=tmp_path)
+    (pipeline,) = json.loads(done.stdout)["data"]
+    facts = "".join(file.read_text() for file in (tmp_path / "seen").glob("facts-*.jsonl"))
+    assert '"disarmed"' not in facts
+    assert pipeline["sheet"][0]["what"] == "pictures"
+    page = (tmp_path / "page.html").read_text()
+    assert page.count('<img src="data:image/png;base64,') > 48
+    assert "48 of 64 samples" in page

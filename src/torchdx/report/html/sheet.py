@@ -45,7 +45,7 @@ def _item(item: Mapping[str, Any]) -> str:
     mark = item.get("mark") if item.get("mark") in TONES else ""
     pill = f' <span class="pill {TONES[mark]}">{mark}</span>' if mark else ""
     note = f'<small class="why-so">{escape(one_line(item["note"]))}</small>' if item.get("note") else ""
-    at = f" <small>{which.removeprefix('sample ')}</small>" if isinstance(index, int) else ""
+    at = f" <small>#{number(index)}</small>" if isinstance(index, int) else ""
     caption = f'<span class="name"><b>{escape(words)}</b>{at}{pill}</span>{note}'
     return f'<li class="{mark}">{shown}{caption}</li>' if mark else f"<li>{shown}{caption}</li>"
 
